@@ -1,0 +1,64 @@
+package main
+
+import (
+	"upkeep/compat/cli"
+	"upkeep/compat/daemontools"
+	"upkeep/compat/encore"
+)
+
+// applets are the programs, in the order of --list.
+var applets = [...]struct {
+	name string
+	run  cli.Applet
+}{
+	{"supervise", daemontools.Supervise},
+	{"svc", svc},
+	{"svok", svok},
+	{"svscan", daemontools.Svscan},
+	{"svstat", svstat},
+	{"svup", svup},
+}
+
+func find(name string) cli.Applet {
+	for i := range applets {
+		if applets[i].name == name {
+			return applets[i].run
+		}
+	}
+	return nil
+}
+
+// The clients of daemontools and encore share their names: UPKEEP_DIALECT
+// decides which one is meant.
+func encoreMeant(env *cli.Env) bool {
+	d, _ := env.Getenv("UPKEEP_DIALECT")
+	return d == "encore"
+}
+
+func svc(env *cli.Env, args []string) int {
+	if encoreMeant(env) {
+		return encore.Svc(env, args)
+	}
+	return daemontools.Svc(env, args)
+}
+
+func svok(env *cli.Env, args []string) int {
+	if encoreMeant(env) {
+		return encore.Svok(env, args)
+	}
+	return daemontools.Svok(env, args)
+}
+
+func svstat(env *cli.Env, args []string) int {
+	if encoreMeant(env) {
+		return encore.Svstat(env, args)
+	}
+	return daemontools.Svstat(env, args)
+}
+
+func svup(env *cli.Env, args []string) int {
+	if encoreMeant(env) {
+		return encore.Svup(env, args)
+	}
+	return encore.SvupDefault(env, args)
+}

@@ -1,0 +1,83 @@
+// Upkeep is a supervision suite in one program. Invoked through a link it is the
+// program of that name; otherwise its first argument names the program:
+//
+//	upkeep svscan /service
+//	upkeep --list        names the programs
+//	upkeep --link DIR    makes a link for each in DIR
+//	upkeep demo          runs a small tree and shows it
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+
+	"upkeep/compat/cli"
+)
+
+func main() {
+	os.Exit(run(cli.System(), os.Args))
+}
+
+func run(env *cli.Env, args []string) int {
+	if len(args) == 0 {
+		args = []string{"upkeep"}
+	}
+	if a := find(base(args[0])); a != nil {
+		return a(env, args)
+	}
+	if len(args) < 2 {
+		return usage(env)
+	}
+	switch name := args[1]; name {
+	case "--list":
+		return list(env)
+	case "--link":
+		if len(args) != 3 {
+			return usage(env)
+		}
+		return link(env, args[2])
+	case "demo":
+		return demo(env, args[1:])
+	default:
+		a := find(name)
+		if a == nil {
+			return usage(env)
+		}
+		return a(env, args[1:])
+	}
+}
+
+func base(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
+
+func usage(env *cli.Env) int {
+	return env.Usage("upkeep", "upkeep --list | --link dir | demo | program [argument ...]")
+}
+
+func list(env *cli.Env) int {
+	for _, a := range applets {
+		if _, err := env.Stdout.WriteString(a.name + "\n"); err != nil {
+			return cli.ExitFatal
+		}
+	}
+	return 0
+}
+
+// link makes a symbolic link to this program for each name, in place of links
+// that are there, but not of files.
+func link(env *cli.Env, dir string) int {
+	self, err := os.Executable()
+	if err != nil {
+		return env.Fatal("upkeep", "unable to find myself", err)
+	}
+	for _, a := range applets {
+		path := filepath.Join(dir, a.name)
+		if st, err := os.Lstat(path); err == nil && st.Mode()&os.ModeSymlink != 0 {
+			os.Remove(path)
+		}
+		if err := os.Symlink(self, path); err != nil {
+			return env.Fatal("upkeep", "unable to link "+path, err)
+		}
+	}
+	return 0
+}

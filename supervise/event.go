@@ -1,0 +1,127 @@
+package supervise
+
+import "time"
+
+// EventKind says what happened to a service.
+type EventKind uint8
+
+// The events of a Machine.
+const (
+	// EvBoot: the service directory is open and locked; Facts is filled in.
+	EvBoot EventKind = iota
+	// EvControl: Byte was read from the control FIFO; Group asks for the
+	// process group (encore's "+").
+	EvControl
+	// EvStarted: the script asked for last runs as PID.
+	EvStarted
+	// EvStartFailed: it could not be started. Exec tells that the fault is the
+	// script's; otherwise the kernel refused a process.
+	EvStartFailed
+	// EvDied: the process PID ended with wait status Status.
+	EvDied
+	// EvConsulted: the control script asked for with Consult is over; Veto says
+	// that it wants the default action left out.
+	EvConsulted
+	// EvTimer: the timer Timer fired.
+	EvTimer
+	// EvReady: the service reported readiness.
+	EvReady
+	// EvAdopted: a process that a former supervisor started runs as PID.
+	EvAdopted
+	// EvNeeds: what the service needs is up (Flag) or not.
+	EvNeeds
+	// EvLoad: the load is above the limit (Flag) or below it again.
+	EvLoad
+	// EvFacts: the service directory changed; Facts is filled in.
+	EvFacts
+	// EvRemoved: the service directory is no longer in the scan directory.
+	EvRemoved
+	// EvReturned: it is in the scan directory again.
+	EvReturned
+	// EvShutdown: stop the service, by force if need be, and leave.
+	EvShutdown
+	// EvDrain: leave when the process ends, which it does at the end of its
+	// input: for log services whose writer is gone.
+	EvDrain
+	// EvSlow: the answer to the last Spawn is overdue.
+	EvSlow
+
+	eventKinds
+)
+
+// Timer names one of a service's timers. Each is armed at most once at a time.
+type Timer uint8
+
+// The timers of a service.
+const (
+	TimerRestart Timer = iota // the pause before a start is over
+	TimerKill                 // the process had its time to stop
+	TimerFinish               // the finish script had its time
+	TimerReady                // readiness was due
+	TimerDrain                // a log service had its time to drain
+	TimerControl              // the control FIFO may be read again
+	Timers
+)
+
+// Presence is what is known about an optional file of a service directory.
+type Presence uint8
+
+// Values of Presence. Unknown means that nobody watches the directory, so that
+// it has to be looked at each time.
+const (
+	Absent Presence = iota
+	Present
+	Unknown
+)
+
+// Facts are the parts of a definition that steer the machine.
+type Facts struct {
+	Down     bool     // a file down: not to be started at boot
+	NoRun    bool     // there is no run
+	Finish   Presence // finish
+	Start    Presence // encore's start
+	Stop     Presence // encore's stop
+	Controls Presence // runit's control/
+}
+
+// Instant is a moment on both clocks: Mono, since an arbitrary start, for
+// pauses; Wall, nanoseconds since the epoch, for status files.
+type Instant struct {
+	Mono time.Duration
+	Wall int64
+}
+
+// Event is one thing that happened. Which fields count depends on Kind.
+type Event struct {
+	Kind   EventKind
+	Byte   byte
+	Timer  Timer
+	Flag   bool
+	Exec   bool
+	Veto   bool
+	Group  bool
+	Facts  Facts
+	PID    int32
+	Status WaitStatus
+	At     Instant
+}
+
+// WaitStatus is a raw wait status of the kernel.
+type WaitStatus uint32
+
+// Exited makes the wait status of an exit with that code.
+func Exited(code int) WaitStatus { return WaitStatus(code&255) << 8 }
+
+// Code is the exit code, or -1 after a signal.
+func (w WaitStatus) Code() int {
+	if w.Signalled() {
+		return -1
+	}
+	return int(w >> 8 & 255)
+}
+
+// Signalled tells whether a signal ended the process.
+func (w WaitStatus) Signalled() bool { return w&127 != 0 }
+
+// Signal is the number of the signal that ended the process, or 0.
+func (w WaitStatus) Signal() int { return int(w & 127) }

@@ -1,0 +1,703 @@
+package supervise
+
+import (
+	"syscall"
+	"time"
+
+	"upkeep/supervise/status"
+)
+
+// Phase is where a service stands.
+type Phase uint8
+
+// The phases.
+const (
+	PhaseDown      Phase = iota // no process; Waiting tells of a start to come
+	PhaseStarting               // run (or start) was asked for and has no pid yet
+	PhaseUp                     // it runs
+	PhaseReady                  // it runs and said that it is ready
+	PhaseStopping               // it runs and was told to stop for good
+	PhaseFinishing              // finish (or stop) was asked for or runs
+	PhaseHeld                   // wanted up, but its needs or the load forbid it
+	PhaseGone                   // over; the next one needs a new Machine
+	Phases
+)
+
+// String names the phase as the docs do.
+func (p Phase) String() string {
+	switch p {
+	case PhaseDown:
+		return "down"
+	case PhaseStarting:
+		return "starting"
+	case PhaseUp:
+		return "up"
+	case PhaseReady:
+		return "ready"
+	case PhaseStopping:
+		return "stopping"
+	case PhaseFinishing:
+		return "finishing"
+	case PhaseHeld:
+		return "held"
+	}
+	return "gone"
+}
+
+// Machine is the state of one service: a value without pointers. Only Step
+// changes it.
+type Machine struct {
+	Phase      Phase
+	Script     Script // what runs as PID, or was asked for
+	Want       status.Want
+	Consulting byte // the letter whose control script runs, or 0
+	Failures   uint8
+	Facts      Facts
+
+	Booted    bool
+	Asked     bool // a Spawn is unanswered
+	Slow      bool // and overdue
+	Waiting   bool // TimerRestart is armed, for Due
+	Stopped   bool // TimerKill is armed
+	Unsettled bool // it died while a control script ran: what follows is due
+	Exiting   bool
+	Shutdown  bool
+	Draining  bool
+	Removed   bool
+	Paused    bool
+	GotTerm   bool
+	Failed    bool // permanently, by exit code
+	Idle      bool // encore: started, with no run script
+	First     bool // encore: start runs before run
+	RanStop   bool // encore: stop ran since the last start
+	Needy     bool // what it needs is not up
+	Loaded    bool // the load is above its limit
+
+	PID        int32
+	Last       WaitStatus // of the last end of run
+	Deaths     uint32
+	Since      int64         // wall clock of the last pid change
+	ReadySince int64         // wall clock of the last time ready, or down and ready
+	Started    time.Duration // last start of run
+	Ready      time.Duration // last time ready; 0 when it was not since Started
+	Due        time.Duration
+}
+
+// Step is one event: the next state, and what has to be done about it. Every
+// kind of event is answered in every phase; what makes no sense there changes
+// nothing.
+func (m Machine) Step(p *Policy, ev Event) (Machine, Actions) {
+	var a Actions
+	if m.Phase == PhaseGone {
+		return m, a
+	}
+	if !m.Booted && ev.Kind != EvBoot {
+		return m, a
+	}
+	switch ev.Kind {
+	case EvBoot:
+		m.boot(p, ev, &a)
+	case EvControl:
+		m.control(p, ev, &a)
+	case EvStarted:
+		m.started(p, ev, &a)
+	case EvStartFailed:
+		m.startFailed(p, ev, &a)
+	case EvDied:
+		m.died(p, ev, &a)
+	case EvConsulted:
+		m.consulted(p, ev, &a)
+	case EvTimer:
+		m.timer(p, ev, &a)
+	case EvReady:
+		m.ready(ev, &a)
+	case EvAdopted:
+		m.adopted(p, ev, &a)
+	case EvNeeds:
+		m.Needy = !ev.Flag
+		m.holdOrRelease(p, ev.At, &a)
+	case EvLoad:
+		m.load(p, ev, &a)
+	case EvFacts:
+		m.facts(p, ev, &a)
+	case EvRemoved:
+		m.Removed = true
+		if p.RemovedStops {
+			m.exit(p, true, ev.At, &a)
+		}
+	case EvReturned:
+		m.Removed = false
+	case EvShutdown:
+		m.shutdown(p, ev.At, &a)
+	case EvDrain:
+		m.drain(p, ev.At, &a)
+	case EvSlow:
+		if m.Asked && !m.Slow {
+			m.Slow = true
+			a.add(Action{Kind: Announce})
+		}
+	}
+	return m, a
+}
+
+// HoldsControl tells how long control bytes have to wait in the FIFO: those
+// that come while a start or a control script is under way are obeyed after it,
+// and some dialects are deaf for a time after each start. forever means until
+// some other event.
+func (m *Machine) HoldsControl(p *Policy, now time.Duration) (wait time.Duration, forever bool) {
+	if !m.Booted || m.Consulting != 0 || m.Asked && !m.Slow {
+		return 0, true
+	}
+	if p.DeafFor > 0 && m.PID != 0 {
+		return max(m.Started+p.DeafFor-now, 0), false
+	}
+	return 0, false
+}
+
+// alive tells whether run (or start) runs: finish scripts are never signalled.
+func (m *Machine) alive() bool {
+	return m.PID != 0 && (m.Script == ScriptRun || m.Script == ScriptStart)
+}
+
+// vacant tells that nothing runs, is being started or is under way.
+func (m *Machine) vacant() bool {
+	return m.PID == 0 && !m.Asked && m.Consulting == 0 && m.Phase != PhaseFinishing
+}
+
+func (m *Machine) boot(p *Policy, ev Event, a *Actions) {
+	if m.Booted {
+		return
+	}
+	m.Booted, m.First = true, true
+	m.Facts = ev.Facts
+	m.Since, m.ReadySince = ev.At.Wall, ev.At.Wall
+	m.Started = ev.At.Mono - max(p.Pause, p.DeafFor)
+	m.Want = status.WantUp
+	if ev.Facts.Down {
+		m.Want = status.WantDown
+		return
+	}
+	m.start(p, ev.At, a)
+}
+
+// start begins a life of run: through control/u and encore's start script where
+// there are any.
+func (m *Machine) start(p *Policy, at Instant, a *Actions) {
+	m.endWait(a)
+	if m.Needy || m.Loaded {
+		if m.Phase != PhaseHeld {
+			m.Phase = PhaseHeld
+			a.add(Action{Kind: Announce})
+		}
+		return
+	}
+	if m.Facts.Start == Absent {
+		m.First = false
+	}
+	m.Script = ScriptRun
+	if p.StartStopScripts && m.First {
+		m.Script = ScriptStart
+	}
+	if p.RunOptional && m.Facts.NoRun && m.Script == ScriptRun {
+		m.Phase, m.Script = PhaseDown, ScriptNone
+		m.Idle, m.Want, m.RanStop = true, status.WantOnce, false
+		a.add(Action{Kind: Announce})
+		return
+	}
+	m.Phase = PhaseStarting
+	if m.consult(p, 'u', a) {
+		return
+	}
+	m.ask(a)
+}
+
+func (m *Machine) ask(a *Actions) {
+	m.Asked, m.Slow = true, false
+	a.add(Action{Kind: Spawn, Script: m.Script})
+}
+
+// consult asks the control script of a letter first, if there may be one.
+func (m *Machine) consult(p *Policy, letter byte, a *Actions) bool {
+	if !p.ControlScripts || m.Facts.Controls == Absent || m.Consulting != 0 {
+		return false
+	}
+	m.Consulting = letter
+	a.add(Action{Kind: Consult, Byte: letter})
+	return true
+}
+
+func (m *Machine) started(p *Policy, ev Event, a *Actions) {
+	if !m.Asked {
+		return
+	}
+	m.Asked, m.Slow, m.Failures = false, false, 0
+	m.PID = ev.PID
+	if m.Phase == PhaseFinishing {
+		if !p.FinishKeepsTime {
+			m.Since = ev.At.Wall
+		}
+		if p.FinishFor > 0 && m.Script == ScriptFinish {
+			a.add(Action{Kind: Arm, Timer: TimerFinish, After: p.FinishFor})
+		}
+		a.add(Action{Kind: Announce})
+		if m.Shutdown {
+			m.armKill(p, a)
+		}
+		return
+	}
+	m.Phase = PhaseUp
+	m.Paused, m.GotTerm, m.Failed, m.Idle = false, false, false, false
+	m.RanStop = m.RanStop && m.Script != ScriptRun
+	m.Since, m.Started, m.Ready = ev.At.Wall, ev.At.Mono, 0
+	a.add(Action{Kind: Announce})
+	a.add(Action{Kind: Emit, Byte: byte(ChangeUp)})
+	if p.ReadyFor > 0 {
+		a.add(Action{Kind: Arm, Timer: TimerReady, After: p.ReadyFor})
+	}
+	switch {
+	case m.Want == status.WantDown || m.Shutdown || m.Exiting && p.ExitStops:
+		m.stop(p, a) // told so while the start was under way
+	case m.Draining:
+		a.add(Action{Kind: Arm, Timer: TimerDrain, After: p.DrainFor})
+	}
+}
+
+func (m *Machine) startFailed(p *Policy, ev Event, a *Actions) {
+	if !m.Asked {
+		return
+	}
+	m.Asked, m.Slow = false, false
+	if ev.Exec {
+		// To everybody else this is a process that ended at once with 111.
+		m.Failures = 0
+		if m.Phase == PhaseFinishing {
+			m.rest(p, ev.At, a)
+			return
+		}
+		m.Started, m.Ready = ev.At.Mono, 0
+		m.ended(p, Exited(111), ev.At, a)
+		return
+	}
+	if m.Phase != PhaseFinishing {
+		m.Phase = PhaseDown
+		if m.Exiting || !m.wanted() {
+			m.rest(p, ev.At, a)
+			return
+		}
+	} else if m.Shutdown {
+		m.rest(p, ev.At, a)
+		return
+	}
+	pause := min(forkRetry<<min(m.Failures, 6), forkRetryMax)
+	m.Failures = min(m.Failures+1, 6)
+	m.wait(pause, ev.At, a)
+	a.add(Action{Kind: Announce})
+}
+
+// wanted tells whether a process is wished for at all.
+func (m *Machine) wanted() bool { return m.Want != status.WantDown }
+
+func (m *Machine) wait(d time.Duration, at Instant, a *Actions) {
+	m.Waiting, m.Due = true, at.Mono+d
+	a.add(Action{Kind: Arm, Timer: TimerRestart, After: d})
+}
+
+func (m *Machine) endWait(a *Actions) {
+	if m.Waiting {
+		m.Waiting = false
+		a.add(Action{Kind: Disarm, Timer: TimerRestart})
+	}
+}
+
+func (m *Machine) died(p *Policy, ev Event, a *Actions) {
+	if m.PID == 0 || ev.PID != m.PID {
+		return
+	}
+	m.PID = 0
+	if m.Stopped {
+		m.Stopped = false
+		a.add(Action{Kind: Disarm, Timer: TimerKill})
+	}
+	if m.Script == ScriptFinish || m.Script == ScriptStop {
+		if p.FinishFor > 0 && m.Script == ScriptFinish {
+			a.add(Action{Kind: Disarm, Timer: TimerFinish})
+		}
+		if p.PermanentOf == m.Script && ev.Status.Code() == p.Permanent {
+			m.Want, m.Failed = status.WantDown, true
+			a.add(Action{Kind: Emit, Byte: byte(ChangeFailed)})
+		}
+		m.rest(p, ev.At, a)
+		return
+	}
+	if p.ReadyFor > 0 {
+		a.add(Action{Kind: Disarm, Timer: TimerReady})
+	}
+	if m.Draining {
+		a.add(Action{Kind: Disarm, Timer: TimerDrain})
+	}
+	m.ended(p, ev.Status, ev.At, a)
+}
+
+// ended is the end of run or start, however it came about.
+func (m *Machine) ended(p *Policy, st WaitStatus, at Instant, a *Actions) {
+	m.Last = st
+	m.Deaths++
+	m.GotTerm = false
+	if !p.PauseWhenDown {
+		m.Paused = false
+	}
+	if m.Script == ScriptStart {
+		m.First = false
+		if st != 0 {
+			m.fail()
+		}
+	}
+	if p.PermanentOf == m.Script && st.Code() == p.Permanent {
+		m.fail()
+	}
+	finish := p.FinishScript && m.Facts.Finish != Absent
+	if !finish || !p.FinishKeepsTime {
+		m.Since = at.Wall
+	}
+	a.add(Action{Kind: Emit, Byte: byte(ChangeDown)})
+	if m.Consulting != 0 {
+		m.Unsettled = true
+		m.Phase = PhaseDown
+		a.add(Action{Kind: Announce})
+		return
+	}
+	m.settle(p, at, a)
+}
+
+func (m *Machine) fail() {
+	m.Failed = true
+	if m.Want == status.WantUp {
+		m.Want = status.WantDown
+	}
+}
+
+// settle is what follows the end of run: finish, or a rest.
+func (m *Machine) settle(p *Policy, at Instant, a *Actions) {
+	m.Unsettled = false
+	if p.FinishScript && m.Facts.Finish != Absent && m.Script == ScriptRun {
+		m.Phase, m.Script = PhaseFinishing, ScriptFinish
+		if p.AnnounceDeaths {
+			a.add(Action{Kind: Announce})
+		}
+		m.ask(a)
+		return
+	}
+	m.rest(p, at, a)
+}
+
+// rest is when nothing is left of a life: leave, start again, or stay down.
+func (m *Machine) rest(p *Policy, at Instant, a *Actions) {
+	last := m.Script
+	stopped := m.Phase == PhaseStopping
+	m.endWait(a)
+	m.Phase, m.Script = PhaseDown, ScriptNone
+	if last == ScriptFinish {
+		m.Since = at.Wall
+	}
+	m.ReadySince = at.Wall
+	switch {
+	case m.Exiting && !(p.StartStopScripts && !m.wanted()):
+		m.gone(a)
+	case last == ScriptStart && !m.Failed && !stopped,
+		m.Want == status.WantUp && !m.Failed:
+		m.again(p, at, a)
+	default:
+		m.windUp(p, at, a)
+	}
+}
+
+// again starts run, at once or after what is left of the pause.
+func (m *Machine) again(p *Policy, at Instant, a *Actions) {
+	d := m.pause(p, at.Mono)
+	if d <= 0 && !p.AnnounceDeaths {
+		// What is published next is the new pid: one write for both changes.
+		m.start(p, at, a)
+		return
+	}
+	a.add(Action{Kind: Announce})
+	a.add(Action{Kind: Emit, Byte: byte(ChangeDownReady)})
+	if d <= 0 {
+		m.start(p, at, a)
+		return
+	}
+	m.wait(d, at, a)
+}
+
+// pause is how long after a death the next start has to wait.
+func (m *Machine) pause(p *Policy, now time.Duration) time.Duration {
+	switch p.Rule {
+	case FullIfShort:
+		if now-m.Started < p.Pause {
+			return p.Pause
+		}
+		return 0
+	case AfterReady:
+		if m.Ready != 0 {
+			return m.Ready + p.Pause - now
+		}
+		return p.Pause
+	}
+	return m.Started + p.Pause - now
+}
+
+// windUp goes down for good, through encore's stop script.
+func (m *Machine) windUp(p *Policy, at Instant, a *Actions) {
+	if p.StartStopScripts && !m.RanStop && !m.Failed && m.Facts.Stop != Absent {
+		m.RanStop, m.Idle = true, false
+		m.Phase, m.Script = PhaseFinishing, ScriptStop
+		m.ask(a)
+		return
+	}
+	m.RanStop, m.Idle = true, false
+	if m.Exiting {
+		m.gone(a)
+		return
+	}
+	a.add(Action{Kind: Announce})
+	a.add(Action{Kind: Emit, Byte: byte(ChangeDownReady)})
+}
+
+func (m *Machine) gone(a *Actions) {
+	m.endWait(a)
+	m.Phase, m.Script = PhaseGone, ScriptNone
+	a.add(Action{Kind: Announce})
+	a.add(Action{Kind: Emit, Byte: byte(ChangeGone)})
+	a.add(Action{Kind: Close})
+}
+
+// stop tells the process to end: TERM and CONT, preceded and followed by control
+// scripts where there are any.
+func (m *Machine) stop(p *Policy, a *Actions) {
+	m.Phase = PhaseStopping
+	m.armKill(p, a)
+	if m.consult(p, 't', a) {
+		return
+	}
+	if m.Consulting != 0 {
+		return // consulted comes back to it
+	}
+	m.Paused = false
+	m.terminate(p, false, a)
+}
+
+// terminate sends the stop signal, then CONT for those who are stopped.
+func (m *Machine) terminate(p *Policy, group bool, a *Actions) {
+	m.GotTerm = true
+	a.add(Action{Kind: Signal, Signal: p.StopSignal, PID: m.PID, Group: group})
+	a.add(Action{Kind: Signal, Signal: syscall.SIGCONT, PID: m.PID, Group: group})
+}
+
+func (m *Machine) armKill(p *Policy, a *Actions) {
+	after := p.KillAfter
+	if after == 0 && m.Shutdown {
+		after = p.ShutdownAfter
+	}
+	if after > 0 && !m.Stopped {
+		m.Stopped = true
+		a.add(Action{Kind: Arm, Timer: TimerKill, After: after})
+	}
+}
+
+func (m *Machine) consulted(p *Policy, ev Event, a *Actions) {
+	letter := m.Consulting
+	if letter == 0 {
+		return
+	}
+	m.Consulting = 0
+	if m.Unsettled {
+		m.settle(p, ev.At, a)
+		return
+	}
+	if letter == 'u' {
+		if m.Phase != PhaseStarting {
+			return
+		}
+		if m.Shutdown || m.Exiting && !m.Draining {
+			m.Phase = PhaseDown
+			m.rest(p, ev.At, a)
+			return
+		}
+		m.ask(a)
+		return
+	}
+	if !m.alive() {
+		return
+	}
+	switch letter {
+	case 't':
+		if !ev.Veto {
+			m.GotTerm = true
+			a.add(Action{Kind: Signal, Signal: p.StopSignal, PID: m.PID})
+		}
+		if m.Phase == PhaseStopping {
+			m.Paused = false
+			a.add(Action{Kind: Signal, Signal: syscall.SIGCONT, PID: m.PID})
+			if m.Exiting && p.ExitStops {
+				m.consult(p, 'x', a)
+			} else {
+				m.consult(p, 'd', a)
+			}
+		}
+		a.add(Action{Kind: Announce})
+		return
+	case 'd', 'x':
+	default:
+		if sig := signalOf(p, letter); sig != 0 && !ev.Veto {
+			a.add(Action{Kind: Signal, Signal: sig, PID: m.PID})
+		}
+	}
+	if m.Shutdown && m.Phase != PhaseStopping {
+		m.stop(p, a)
+	}
+}
+
+func (m *Machine) timer(p *Policy, ev Event, a *Actions) {
+	switch ev.Timer {
+	case TimerRestart:
+		// A firing that was under way when the timer was armed anew is early.
+		if !m.Waiting || ev.At.Mono < m.Due {
+			return
+		}
+		m.Waiting = false
+		if m.Phase == PhaseFinishing {
+			m.ask(a)
+			return
+		}
+		m.start(p, ev.At, a)
+	case TimerKill:
+		if !m.Stopped || m.PID == 0 {
+			return
+		}
+		m.kill(TimerKill, a)
+	case TimerFinish:
+		if m.Script == ScriptFinish && m.PID != 0 {
+			m.kill(TimerFinish, a)
+		}
+	case TimerDrain:
+		if m.Draining {
+			m.shutdown(p, ev.At, a)
+		}
+	case TimerReady:
+		// Nothing to do: who waits for readiness has the time-out himself.
+	case TimerControl:
+		// The owner reads the control FIFO after every event.
+	}
+}
+
+// kill repeats itself: a process in an uninterruptible sleep may outlive one.
+func (m *Machine) kill(t Timer, a *Actions) {
+	a.add(Action{Kind: Signal, Signal: syscall.SIGKILL, PID: m.PID})
+	a.add(Action{Kind: Signal, Signal: syscall.SIGCONT, PID: m.PID})
+	a.add(Action{Kind: Arm, Timer: t, After: killAgain})
+}
+
+func (m *Machine) ready(ev Event, a *Actions) {
+	if m.Phase != PhaseUp || m.Script != ScriptRun {
+		return
+	}
+	m.Phase = PhaseReady
+	m.Ready, m.ReadySince = ev.At.Mono, ev.At.Wall
+	a.add(Action{Kind: Announce})
+	a.add(Action{Kind: Emit, Byte: byte(ChangeReady)})
+}
+
+// adopted takes over a process; only right after boot, in place of a start.
+func (m *Machine) adopted(p *Policy, ev Event, a *Actions) {
+	if m.Phase != PhaseDown || !m.vacant() {
+		return
+	}
+	m.endWait(a)
+	m.Phase, m.Script, m.PID = PhaseUp, ScriptRun, ev.PID
+	m.Since, m.Started = ev.At.Wall, ev.At.Mono
+	a.add(Action{Kind: Announce})
+	if m.Shutdown {
+		m.stop(p, a)
+	}
+}
+
+// holdOrRelease lets a held service start, or holds one that waits to.
+func (m *Machine) holdOrRelease(p *Policy, at Instant, a *Actions) {
+	switch {
+	case m.Phase == PhaseHeld && !m.Needy && !m.Loaded:
+		m.Phase = PhaseDown
+		m.start(p, at, a)
+	case m.Phase == PhaseDown && m.Waiting && (m.Needy || m.Loaded):
+		m.start(p, at, a) // which finds that it must not
+	}
+}
+
+// load suspends what runs above its load limit, and holds what does not.
+func (m *Machine) load(p *Policy, ev Event, a *Actions) {
+	if m.Loaded == ev.Flag {
+		return
+	}
+	m.Loaded = ev.Flag
+	if m.alive() && m.Phase != PhaseStopping && !m.Paused {
+		sig := syscall.SIGCONT
+		if ev.Flag {
+			sig = syscall.SIGSTOP
+		}
+		a.add(Action{Kind: Signal, Signal: sig, PID: m.PID})
+	}
+	m.holdOrRelease(p, ev.At, a)
+}
+
+func (m *Machine) facts(p *Policy, ev Event, a *Actions) {
+	m.Facts = ev.Facts
+	// A script that could not be executed was looked at again: flag says that
+	// it changed.
+	if ev.Flag && m.Phase == PhaseDown && m.Waiting {
+		m.start(p, ev.At, a)
+	}
+}
+
+// exit is the wish to leave once nothing runs; with stop, what runs is stopped.
+func (m *Machine) exit(p *Policy, stop bool, at Instant, a *Actions) {
+	m.Exiting = true
+	if stop {
+		m.Want = status.WantDown
+		if m.alive() {
+			m.stop(p, a)
+		}
+	}
+	a.add(Action{Kind: Announce})
+	if !m.vacant() || m.Unsettled {
+		return
+	}
+	if p.StartStopScripts && !m.RanStop && (m.Idle || !m.wanted()) {
+		m.endWait(a)
+		m.windUp(p, at, a)
+		return
+	}
+	m.gone(a)
+}
+
+func (m *Machine) shutdown(p *Policy, at Instant, a *Actions) {
+	m.Shutdown, m.Draining = true, false
+	if m.PID != 0 && !m.alive() {
+		m.armKill(p, a)
+	}
+	m.exit(p, true, at, a)
+}
+
+// drain lets a log service read its input to the end. One that is about to be
+// started is started once more: there may be lines in the pipe.
+func (m *Machine) drain(p *Policy, at Instant, a *Actions) {
+	if m.Shutdown || m.Draining {
+		return
+	}
+	m.Exiting = true
+	if m.vacant() && !m.Waiting && !m.Unsettled {
+		m.gone(a)
+		return
+	}
+	m.Draining = true
+	if m.alive() {
+		a.add(Action{Kind: Arm, Timer: TimerDrain, After: p.DrainFor})
+	}
+}

@@ -1,0 +1,157 @@
+package supervise
+
+import (
+	"syscall"
+	"time"
+)
+
+// Dialect is the system whose habits a service follows where they conflict.
+type Dialect uint8
+
+// The dialects. Common is what lets the clients of daemontools and of runit
+// both work on one tree.
+const (
+	Common Dialect = iota
+	Daemontools
+	Encore
+	Runit
+	S6
+	Dialects
+)
+
+// String is the name used with --dialect.
+func (d Dialect) String() string {
+	switch d {
+	case Daemontools:
+		return "daemontools"
+	case Encore:
+		return "encore"
+	case Runit:
+		return "runit"
+	case S6:
+		return "s6"
+	}
+	return "common"
+}
+
+// ParseDialect reads a name as String writes it.
+func ParseDialect(name string) (Dialect, bool) {
+	for d := Common; d < Dialects; d++ {
+		if d.String() == name {
+			return d, true
+		}
+	}
+	return Common, false
+}
+
+// RestartRule says from when the pause before a restart counts.
+type RestartRule uint8
+
+// The rules.
+const (
+	// AfterStart: Pause after the last start, so a process that lived longer is
+	// restarted at once (daemontools; pmtr with 10 s).
+	AfterStart RestartRule = iota
+	// FullIfShort: a whole Pause when the process lived less than one (runit).
+	FullIfShort
+	// AfterReady: Pause after it became ready, or after its end when it never
+	// did (s6).
+	AfterReady
+)
+
+// Letters is a set of control bytes.
+type Letters uint8
+
+// The sets, to be combined.
+const (
+	LettersDaemontools Letters = 1 << iota // u d o x p c h a i t k
+	LettersMore                            // q 1 2: runit, encore and s6
+	LettersEncore                          // w
+	LettersS6                              // r b y D U O Q P C K
+)
+
+// Policy is everything in which the dialects differ. The machine branches on
+// these fields and never on a dialect's name.
+type Policy struct {
+	Dialect Dialect
+	Letters Letters
+
+	FinishScript     bool // run finish after every end of run
+	StartStopScripts bool // encore's start and stop
+	ControlScripts   bool // runit's control/
+	RunOptional      bool // encore: without run the service is "started"
+
+	Rule    RestartRule
+	Pause   time.Duration
+	UpCuts  bool // u does not wait for the end of the pause (s6)
+	DeafFor time.Duration
+
+	ExitStops       bool // x also stops the process (runit)
+	RemovedStops    bool // so does the removal of the directory (runsvdir)
+	OnceIsDown      bool // the status shows once as want down
+	ExitIsDown      bool // and want exit as well
+	PauseWhenDown   bool // p and c set the flag without a process, too (runit)
+	FinishKeepsTime bool // the status shows run's start while finish runs
+	AnnounceDeaths  bool // publish a death also when a start follows at once
+
+	// Permanent is the exit code that ends restarting: of finish if PermanentOf
+	// is ScriptFinish (s6: 125), of run if it is ScriptRun (encore: 100).
+	Permanent   int
+	PermanentOf Script
+
+	StopSignal    syscall.Signal // for d, and the first step of a shutdown
+	KillAfter     time.Duration  // from a stop to KILL; 0: never
+	ShutdownAfter time.Duration  // the same for a shutdown where KillAfter is 0
+	DrainFor      time.Duration  // what a log service gets to read to the end
+	FinishFor     time.Duration  // from the start of finish to KILL; 0: never
+	ReadyFor      time.Duration  // from the start to readiness; 0: for ever
+}
+
+const (
+	// onePause is the field's shortest distance between two starts.
+	onePause = time.Second
+	// shutdownAfter is what container runtimes and init scripts grant.
+	shutdownAfter = 10 * time.Second
+	// killAgain is how often KILL is repeated (s6).
+	killAgain = 5 * time.Second
+	// forkRetry is the first pause after the kernel refused a process; it
+	// doubles up to forkRetryMax, daemontools' constant pause.
+	forkRetry    = time.Second
+	forkRetryMax = 60 * time.Second
+)
+
+// PolicyFor is the policy of a dialect, without what single service directories
+// say.
+func PolicyFor(d Dialect) Policy {
+	p := Policy{
+		Dialect: d, Letters: LettersDaemontools | LettersMore,
+		Rule: AfterStart, Pause: onePause,
+		Permanent: -1, StopSignal: syscall.SIGTERM,
+		ShutdownAfter: shutdownAfter, DrainFor: shutdownAfter,
+	}
+	switch d {
+	case Common:
+		p.Letters |= LettersEncore
+		p.FinishScript, p.ControlScripts, p.FinishKeepsTime = true, true, true
+	case Daemontools:
+		p.Letters = LettersDaemontools
+	case Encore:
+		p.Letters |= LettersEncore
+		p.StartStopScripts, p.RunOptional = true, true
+		p.Permanent, p.PermanentOf = 100, ScriptRun
+		p.DeafFor = onePause
+	case Runit:
+		p.FinishScript, p.ControlScripts, p.FinishKeepsTime = true, true, true
+		p.Rule = FullIfShort
+		p.ExitStops, p.RemovedStops, p.OnceIsDown, p.ExitIsDown, p.PauseWhenDown = true, true, true, true, true
+		p.AnnounceDeaths = true
+	case S6:
+		p.Letters |= LettersS6
+		p.FinishScript = true
+		p.Rule, p.UpCuts = AfterReady, true
+		p.OnceIsDown, p.ExitIsDown, p.AnnounceDeaths = true, true, true
+		p.Permanent, p.PermanentOf = 125, ScriptFinish
+		p.FinishFor = 5 * time.Second
+	}
+	return p
+}

@@ -1,0 +1,338 @@
+// Package servicedir is the on-disk contract of a service directory: what a
+// definition says, and the run-time files below supervise/ which clients of
+// daemontools, runit and s6 know: lock, control, ok, status, stat, pid.
+//
+// Everything goes through a descriptor of the directory, so that it may be
+// renamed or unlinked while its service is up.
+package servicedir
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"upkeep/supervise"
+)
+
+// StateDir is the usual name of the state directory.
+const StateDir = "supervise"
+
+// StepError is a failing step of Open: what was being done to which file, in the
+// words of daemontools.
+type StepError struct {
+	Verb string // "acquire", "read", ...
+	File string // below the service directory
+	Err  error
+}
+
+func (e *StepError) Error() string {
+	return "unable to " + e.Verb + " " + e.File + ": " + e.Err.Error()
+}
+
+// Unwrap is the cause.
+func (e *StepError) Unwrap() error { return e.Err }
+
+// Identity tells directories apart whatever their names.
+type Identity struct {
+	Dev uint64
+	Ino uint64
+}
+
+// IdentityOf is the identity of a file.
+func IdentityOf(st *unix.Stat_t) Identity { return Identity{uint64(st.Dev), st.Ino} }
+
+// ErrNotFIFO is the cause when a file stands where a FIFO belongs and cannot be
+// replaced.
+var ErrNotFIFO = errors.New("not a fifo")
+
+// Dir is an open service directory: four descriptors, all close-on-exec, of
+// which children get none.
+type Dir struct {
+	FD      int // O_PATH
+	Lock    int
+	Control int // reads control bytes; also the writer that keeps EOF away
+	OK      int
+
+	shown bool // status exists
+	spare bool // and .status, the other of the pair
+}
+
+// Remade is set in Open's result when a file stood in the place of a FIFO.
+type Remade struct{ Control, OK bool }
+
+// Open makes and opens the state directory of the service directory fd, which it
+// takes over also on failure. initial is the first content of the status file.
+//
+// The order is daemontools': the lock before anything is touched; ok last, since
+// clients take its having a reader for a sign that all is there.
+func Open(fd int, initial []byte) (d *Dir, remade Remade, err error) {
+	d = &Dir{FD: fd, Lock: -1, Control: -1, OK: -1}
+	defer func() {
+		if err != nil {
+			d.Close()
+			d = nil
+		}
+	}()
+	if err := makeStateDir(fd); err != nil {
+		return d, remade, &StepError{"create", StateDir, err}
+	}
+	if err := d.lock(); err != nil {
+		return d, remade, &StepError{"acquire", StateDir + "/lock", err}
+	}
+	if d.Control, remade.Control, err = openFIFO(fd, StateDir+"/control", unix.O_RDWR); err != nil {
+		return d, remade, &StepError{"read", StateDir + "/control", err}
+	}
+	if err := d.WriteStatus(initial); err != nil {
+		return d, remade, &StepError{"write", StateDir + "/status", err}
+	}
+	if d.OK, remade.OK, err = openFIFO(fd, StateDir+"/ok", unix.O_RDONLY); err != nil {
+		return d, remade, &StepError{"read", StateDir + "/ok", err}
+	}
+	return d, remade, nil
+}
+
+// makeStateDir makes supervise, or the target of a dangling link of that name
+// (runit.md, section 1.1).
+func makeStateDir(fd int) error {
+	err := unix.Mkdirat(fd, StateDir, 0o700)
+	if err == nil {
+		return nil
+	}
+	var st unix.Stat_t
+	if unix.Fstatat(fd, StateDir, &st, 0) == nil {
+		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+			return unix.ENOTDIR
+		}
+		return nil
+	}
+	var target [unix.PathMax]byte
+	n, e := unix.Readlinkat(fd, StateDir, target[:])
+	if e != nil {
+		return err
+	}
+	return unix.Mkdirat(fd, string(target[:n]), 0o700)
+}
+
+// lock takes the lock that daemontools and runit look at (flock) and the one that
+// s6 looks at (a record lock) on one descriptor. The record lock is an
+// open-file-description lock: a plain one would be lost when anything in this
+// process closed the file.
+func (d *Dir) lock() error {
+	fd, err := unix.Openat(d.FD, StateDir+"/lock", unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return err
+	}
+	d.Lock = fd
+	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return err
+	}
+	whole := unix.Flock_t{Type: unix.F_WRLCK}
+	err = unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &whole)
+	if err == unix.EAGAIN || err == unix.EACCES {
+		return unix.EAGAIN
+	}
+	return nil // a file system without record locks
+}
+
+// openFIFO makes and opens a FIFO. A file in its place is removed: the lock is
+// ours, so nobody else has a use for it.
+func openFIFO(dir int, path string, mode int) (fd int, remade bool, err error) {
+	for range 2 {
+		if err := unix.Mkfifoat(dir, path, 0o600); err != nil && err != unix.EEXIST {
+			return -1, remade, err
+		}
+		fd, err := unix.Openat(dir, path, mode|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err == nil {
+			var st unix.Stat_t
+			if err := unix.Fstat(fd, &st); err != nil {
+				unix.Close(fd)
+				return -1, remade, err
+			}
+			if st.Mode&unix.S_IFMT == unix.S_IFIFO {
+				return fd, remade, nil
+			}
+			unix.Close(fd)
+		} else if err != unix.EISDIR && err != unix.ENXIO && err != unix.ELOOP && err != unix.ENOENT {
+			return -1, remade, err
+		}
+		if remade || unix.Unlinkat(dir, path, 0) != nil {
+			break
+		}
+		remade = true
+	}
+	return -1, remade, ErrNotFIFO
+}
+
+// Close closes all descriptors; with them go the locks.
+func (d *Dir) Close() {
+	for _, fd := range []int{d.OK, d.Control, d.Lock, d.FD} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+}
+
+const (
+	statusFile  = StateDir + "/status"
+	statusSpare = StateDir + "/.status"
+)
+
+// noExchange is set where the file system or the kernel cannot exchange names.
+var noExchange atomic.Bool
+
+// WriteStatus publishes the status file: readers find it whole at any instant,
+// before or after.
+//
+// A rename over the old file costs ten times an exchange of names on ext4, which
+// writes the replaced file's successor to disk first. So there are two files:
+// the hidden one is rewritten, then both change names.
+func (d *Dir) WriteStatus(b []byte) error {
+	if !d.shown {
+		// Nobody looks before ok has a reader, so the first need not be atomic;
+		// a hidden file left by a former life has any length.
+		unix.Unlinkat(d.FD, statusSpare, 0)
+		if err := d.write(statusFile, b, unix.O_TRUNC); err != nil {
+			return err
+		}
+		d.shown = true
+		return nil
+	}
+	flags := 0
+	if !d.spare {
+		flags = unix.O_TRUNC
+	}
+	if err := d.write(statusSpare, b, flags); err != nil {
+		return err
+	}
+	d.spare = true
+	if !noExchange.Load() {
+		err := unix.Renameat2(d.FD, statusSpare, d.FD, statusFile, unix.RENAME_EXCHANGE)
+		switch err {
+		case nil:
+			return nil
+		case unix.EINVAL, unix.ENOSYS:
+			noExchange.Store(true)
+		case unix.ENOENT: // somebody removed status
+		default:
+			return fmt.Errorf("unable to rename %s: %w", statusSpare, err)
+		}
+	}
+	d.spare = false
+	return unix.Renameat(d.FD, statusSpare, d.FD, statusFile)
+}
+
+// WriteText replaces one of the text files of supervise/, atomically.
+func (d *Dir) WriteText(name string, b []byte) error {
+	file := StateDir + "/" + name
+	if err := d.write(file+".new", b, unix.O_TRUNC); err != nil {
+		return err
+	}
+	return unix.Renameat(d.FD, file+".new", d.FD, file)
+}
+
+func (d *Dir) write(path string, b []byte, flags int) error {
+	fd, err := unix.Openat(d.FD, path, unix.O_WRONLY|unix.O_CREAT|unix.O_NONBLOCK|unix.O_CLOEXEC|flags, 0o644)
+	if err != nil {
+		return err
+	}
+	n, err := unix.Write(fd, b)
+	if err == nil && n < len(b) {
+		err = unix.ENOSPC
+	}
+	if e := unix.Close(fd); err == nil {
+		err = e
+	}
+	return err
+}
+
+// MendFIFOs makes control and ok anew where they were removed or replaced behind
+// our back. The descriptors keep their numbers; a new control has to be watched
+// anew.
+func (d *Dir) MendFIFOs() (Remade, error) {
+	var r Remade
+	var err error
+	if r.Control, err = d.mend(d.Control, StateDir+"/control", unix.O_RDWR); err != nil {
+		return r, err
+	}
+	r.OK, err = d.mend(d.OK, StateDir+"/ok", unix.O_RDONLY)
+	return r, err
+}
+
+func (d *Dir) mend(fd int, path string, mode int) (bool, error) {
+	if d.same(fd, path) {
+		return false, nil
+	}
+	now, _, err := openFIFO(d.FD, path, mode)
+	if err != nil {
+		return false, err
+	}
+	defer unix.Close(now)
+	return true, unix.Dup3(now, fd, unix.O_CLOEXEC)
+}
+
+func (d *Dir) same(fd int, path string) bool {
+	var here, there unix.Stat_t
+	return unix.Fstat(fd, &here) == nil && unix.Fstatat(d.FD, path, &there, 0) == nil &&
+		IdentityOf(&here) == IdentityOf(&there)
+}
+
+// Facts looks at the parts of the definition that steer the machine.
+func Facts(fd int) supervise.Facts {
+	present := func(name string) supervise.Presence {
+		if exists(fd, name) {
+			return supervise.Present
+		}
+		return supervise.Absent
+	}
+	return supervise.Facts{
+		Down:     exists(fd, "down"),
+		NoRun:    !exists(fd, "run"),
+		Finish:   present("finish"),
+		Controls: present("control"),
+	}
+}
+
+// exists is false only for what is certainly not there.
+func exists(dir int, name string) bool {
+	var st unix.Stat_t
+	return unix.Fstatat(dir, name, &st, 0) != unix.ENOENT
+}
+
+// SetDown makes or removes the file down.
+func SetDown(fd int, on bool) error {
+	if !on {
+		if err := unix.Unlinkat(fd, "down", 0); err != nil && err != unix.ENOENT {
+			return err
+		}
+		return nil
+	}
+	f, err := unix.Openat(fd, "down", unix.O_WRONLY|unix.O_CREAT|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o666)
+	if err != nil {
+		return err
+	}
+	return unix.Close(f)
+}
+
+// ControlScript tells whether control/LETTER is to be consulted: it exists and
+// its owner may execute it (runit.md, section 1.8).
+func ControlScript(fd int, letter byte) (bool, error) {
+	var st unix.Stat_t
+	err := unix.Fstatat(fd, "control/"+string(rune(letter)), &st, 0)
+	if err == unix.ENOENT || err == unix.ENOTDIR {
+		return false, nil
+	}
+	return err == nil && st.Mode&0o100 != 0, err
+}
+
+// Readable tells whether finish can be opened for reading, which is what runit
+// asks of it; who may not run it then finds out from the exec.
+func Readable(fd int, name string) bool {
+	f, err := unix.Openat(fd, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	unix.Close(f)
+	return true
+}

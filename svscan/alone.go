@@ -1,0 +1,39 @@
+package svscan
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"upkeep/supervise"
+)
+
+// Supervise supervises the one service directory c.Dir, with our own standard
+// input and output for it, until it is told to exit. The error says why it could
+// not begin; it may be a *servicedir.StepError.
+//
+// stopped, if not nil, is watched for the wish to stop the service and leave.
+func Supervise(c Config, stopped <-chan struct{}) error {
+	k, err := newKernel(c)
+	if err != nil {
+		return err
+	}
+	fd, err := unix.Open(c.Dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("unable to chdir to %s: %w", c.Dir, err)
+	}
+	u := newUnit(k, nil, fd, c.Dir)
+	u.begin()
+	if err := <-k.alone; err != nil {
+		return err
+	}
+	for {
+		select {
+		case err := <-k.alone:
+			return err
+		case <-stopped:
+			u.Post(supervise.Event{Kind: supervise.EvShutdown, At: u.Now()})
+			stopped = nil
+		}
+	}
+}

@@ -1,0 +1,186 @@
+// Package lane is a queue of jobs with one worker that cannot be blocked for
+// good: when a job overruns its time, a new worker takes the queue over and the
+// late one ends with its job. Spawning (an exec from a dead file system) and
+// disk writes go through lanes, so that one bad service directory never stops
+// the others.
+package lane
+
+import (
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Lane carries jobs of type T, those of a lower level first, to a worker with
+// state of type W.
+type Lane[T, W any] struct {
+	// Work does one job.
+	Work func(W, T)
+	// Begin makes the state of a new worker, on its own thread if Locked.
+	Begin func() W
+	// Locked gives each worker an OS thread of its own, which ends with it and
+	// is never the process's first.
+	Locked bool
+	// Limit is how long a job may take before another worker takes over.
+	Limit time.Duration
+	// Late, if set, is told of a job that overran Limit, once a job.
+	Late func(T)
+
+	mu      sync.Mutex
+	wake    *sync.Cond
+	queues  [levels]queue[T]
+	current T
+	busy    bool
+	began   time.Time
+	serial  int // of the worker in charge
+	watched bool
+	closed  bool
+}
+
+// Levels of urgency.
+const (
+	Urgent = iota
+	Bulk
+	Idle
+	levels
+)
+
+// Start makes the first worker and returns when Begin is over.
+func (l *Lane[T, W]) Start() {
+	l.wake = sync.NewCond(&l.mu)
+	ready := make(chan struct{})
+	go l.worker(0, ready)
+	<-ready
+}
+
+// Post appends a job. It never blocks.
+func (l *Lane[T, W]) Post(level int, job T) {
+	l.mu.Lock()
+	l.queues[level].push(job)
+	if !l.watched {
+		l.watched = true
+		time.AfterFunc(l.Limit, l.watch)
+	}
+	l.mu.Unlock()
+	l.wake.Signal()
+}
+
+// Close ends the worker once the queue is empty.
+func (l *Lane[T, W]) Close() {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	l.wake.Broadcast()
+}
+
+func (l *Lane[T, W]) worker(serial int, ready chan<- struct{}) {
+	if l.Locked {
+		runtime.LockOSThread()
+		if syscall.Gettid() == os.Getpid() {
+			// While this one keeps the first thread, another gets another.
+			moved := make(chan struct{})
+			go l.worker(serial, moved)
+			<-moved
+			runtime.UnlockOSThread()
+			close(ready)
+			return
+		}
+		// Never unlocked: what Begin does to the thread ends with it.
+	}
+	w := l.Begin()
+	close(ready)
+	l.mu.Lock()
+	for l.serial == serial {
+		job, ok := l.next()
+		if !ok {
+			if l.closed {
+				break
+			}
+			l.wake.Wait()
+			continue
+		}
+		l.current, l.busy, l.began = job, true, time.Now()
+		l.mu.Unlock()
+		l.Work(w, job)
+		l.mu.Lock()
+		if l.serial == serial {
+			var none T
+			l.current, l.busy = none, false
+		}
+	}
+	l.mu.Unlock()
+}
+
+func (l *Lane[T, W]) next() (job T, ok bool) {
+	for i := range l.queues {
+		if job, ok = l.queues[i].pop(); ok {
+			return job, true
+		}
+	}
+	return job, false
+}
+
+// watch runs while there is work, every Limit, and replaces a worker that is
+// stuck.
+func (l *Lane[T, W]) watch() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.busy && l.empty() {
+		l.watched = false
+		return
+	}
+	next := l.Limit
+	if l.busy {
+		if d := time.Since(l.began); d < l.Limit {
+			next = l.Limit - d
+		} else {
+			if l.Late != nil {
+				late := l.current
+				go l.Late(late)
+			}
+			l.serial++
+			l.busy = false
+			go l.worker(l.serial, make(chan struct{}))
+		}
+	}
+	time.AfterFunc(next, l.watch)
+}
+
+func (l *Lane[T, W]) empty() bool {
+	for i := range l.queues {
+		if l.queues[i].len() > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// queue is a FIFO that gives its memory back when a burst is over.
+type queue[T any] struct {
+	list []T
+	head int
+}
+
+func (q *queue[T]) len() int { return len(q.list) - q.head }
+
+func (q *queue[T]) push(x T) { q.list = append(q.list, x) }
+
+func (q *queue[T]) pop() (x T, ok bool) {
+	if q.len() == 0 {
+		return x, false
+	}
+	var none T
+	x, q.list[q.head] = q.list[q.head], none
+	q.head++
+	if q.head == len(q.list) {
+		q.head = 0
+		if cap(q.list) > 64 {
+			q.list = nil
+		} else {
+			q.list = q.list[:0]
+		}
+	}
+	return x, true
+}

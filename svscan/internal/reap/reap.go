@@ -1,0 +1,183 @@
+// Package reap is the one place that waits for children. Nobody else in the
+// process may: a second waiter steals exits. It maps pids to owners, keeps the
+// exits of children that die before their pid is registered, and sends signals
+// so that a pid which has been reaped, and may be somebody else's by now, is
+// never hit.
+package reap
+
+import (
+	"os"
+	"os/signal"
+	"runtime"
+	"sync"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Owner is told of the end of its child. Died must not block.
+type Owner interface {
+	Died(pid int32, status uint32)
+}
+
+// Table holds the children. The zero value is ready for use.
+type Table struct {
+	mu       sync.Mutex
+	owners   map[int32]Owner
+	early    map[int32]uint32 // ended while some start was under way
+	starting int
+}
+
+type exit struct {
+	owner  Owner
+	pid    int32
+	status uint32
+}
+
+// Begin announces a start: until Register or Abort, the exit of an unknown child
+// is kept.
+func (t *Table) Begin() {
+	t.mu.Lock()
+	t.starting++
+	t.mu.Unlock()
+}
+
+// Abort ends a start that made no child, or one that needs no owner.
+func (t *Table) Abort() {
+	t.mu.Lock()
+	t.endStart()
+	t.mu.Unlock()
+}
+
+func (t *Table) endStart() {
+	if t.starting--; t.starting == 0 {
+		clear(t.early)
+	}
+}
+
+// Register ends a start with the child it made. started is called first, so that
+// nobody hears of the end before the beginning; it must not block.
+func (t *Table) Register(pid int32, owner Owner, started func()) {
+	t.mu.Lock()
+	started()
+	status, dead := t.early[pid]
+	if dead {
+		delete(t.early, pid)
+	} else {
+		if t.owners == nil {
+			t.owners = make(map[int32]Owner)
+		}
+		t.owners[pid] = owner
+	}
+	t.endStart()
+	t.mu.Unlock()
+	if dead {
+		owner.Died(pid, status)
+	}
+}
+
+// Signal sends sig to a child, or to its process group. Nothing is sent, and
+// ESRCH returned, once the child has been reaped.
+func (t *Table) Signal(pid int32, sig syscall.Signal, group bool) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.owners[pid]; !ok {
+		return syscall.ESRCH
+	}
+	if group {
+		return syscall.Kill(-int(pid), sig)
+	}
+	return syscall.Kill(int(pid), sig)
+}
+
+// Children counts the registered children.
+func (t *Table) Children() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.owners)
+}
+
+// Run reaps for the rest of the process's life, strangers that were handed to it
+// (as PID 1 or subreaper) included.
+//
+// It blocks in waitid without reaping, so that the lock is free meanwhile, and
+// switches SIGCHLD off: a handler would interrupt some thread for each exit.
+// Only without any child, where waitid has nothing to block on, SIGCHLD wakes it.
+func (t *Table) Run() {
+	var handler sigaction
+	rtSigaction(uintptr(syscall.SIGCHLD), nil, &handler)
+	rtSigaction(uintptr(syscall.SIGCHLD), &sigaction{}, nil)
+	var info [128]byte // siginfo_t
+	var batch []exit
+	for {
+		switch waitAny(&info, 0) {
+		case syscall.EINTR:
+			continue
+		case syscall.ECHILD:
+			sleepUntilChild(&handler, &info)
+			continue
+		}
+		batch = t.reapAll(batch[:0])
+		for _, e := range batch {
+			e.owner.Died(e.pid, e.status)
+		}
+		clear(batch)
+		if cap(batch) > 64 {
+			batch = nil
+		}
+		// The owners run on this processor before it blocks again.
+		runtime.Gosched()
+	}
+}
+
+func (t *Table) reapAll(batch []exit) []exit {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for {
+		var status syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil || pid <= 0 {
+			return batch
+		}
+		p := int32(pid)
+		if owner, ok := t.owners[p]; ok {
+			delete(t.owners, p)
+			batch = append(batch, exit{owner, p, uint32(status)})
+		} else if t.starting > 0 {
+			if t.early == nil {
+				t.early = make(map[int32]uint32)
+			}
+			t.early[p] = uint32(status)
+		}
+	}
+}
+
+// waitAny waits for any child to end and leaves it a zombie.
+func waitAny(info *[128]byte, options uintptr) syscall.Errno {
+	_, _, errno := syscall.Syscall6(unix.SYS_WAITID, unix.P_ALL, 0,
+		uintptr(unsafe.Pointer(info)), unix.WEXITED|unix.WNOWAIT|options, 0, 0)
+	return errno
+}
+
+func sleepUntilChild(handler *sigaction, info *[128]byte) {
+	c := make(chan os.Signal, 1)
+	rtSigaction(uintptr(syscall.SIGCHLD), handler, nil)
+	signal.Notify(c, syscall.SIGCHLD)
+	// One that ended, or appeared, before the handler was back.
+	if waitAny(info, unix.WNOHANG) == syscall.ECHILD {
+		<-c
+	}
+	signal.Stop(c)
+	rtSigaction(uintptr(syscall.SIGCHLD), &sigaction{}, nil)
+}
+
+// sigaction is the kernel's, with room for any architecture's mask.
+type sigaction [8]uint64
+
+func rtSigaction(sig uintptr, set, old *sigaction) {
+	syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(old)), 8, 0, 0)
+}

@@ -1,0 +1,65 @@
+//go:build !(amd64 || arm64) || upkeep_portable
+
+package spawn
+
+import (
+	"strconv"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// child is one process to be. See vfork.go, whose stand-in this is where there
+// is no assembler for it: it keeps a processor of the runtime until the exec.
+type child struct {
+	dir     int
+	fds     [3]int
+	extra   int
+	extraAt int
+	path    *byte
+	argv    **byte
+	env     **byte
+	limit   *unix.Rlimit // syscall.ForkExec restores it
+	ignored uint64       // left as they are
+	session bool
+	group   bool
+	errno   syscall.Errno
+}
+
+func (c *child) fork() (pid int, errno syscall.Errno) {
+	attr := &syscall.ProcAttr{
+		Dir:   "/proc/self/fd/" + strconv.Itoa(c.dir),
+		Env:   list(c.env),
+		Files: make([]uintptr, 3, 4),
+		Sys:   &syscall.SysProcAttr{Setsid: c.session, Setpgid: c.group && !c.session},
+	}
+	for i, fd := range c.fds {
+		attr.Files[i] = uintptr(i)
+		if fd >= 0 {
+			attr.Files[i] = uintptr(fd)
+		}
+	}
+	if c.extra >= 0 {
+		for len(attr.Files) < c.extraAt {
+			attr.Files = append(attr.Files, ^uintptr(0))
+		}
+		attr.Files = append(attr.Files, uintptr(c.extra))
+	}
+	pid, err := syscall.ForkExec(unix.BytePtrToString(c.path), list(c.argv), attr)
+	switch err {
+	case nil:
+		return pid, 0
+	case syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE:
+		return 0, err.(syscall.Errno)
+	}
+	c.errno, _ = err.(syscall.Errno)
+	return 0, 0
+}
+
+func list(p **byte) (l []string) {
+	for ; *p != nil; p = (**byte)(unsafe.Add(unsafe.Pointer(p), unsafe.Sizeof(p))) {
+		l = append(l, unix.BytePtrToString(*p))
+	}
+	return l
+}

@@ -1,0 +1,270 @@
+package svscan
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"upkeep/supervise"
+	"upkeep/supervise/status"
+	"upkeep/svscan/internal/lane"
+	"upkeep/svscan/internal/pump"
+	"upkeep/svscan/internal/reap"
+	"upkeep/svscan/internal/spawn"
+	"upkeep/svscan/internal/watch"
+)
+
+// Config is what a personality wants of the scanner.
+type Config struct {
+	// Dir is the scan directory, or the service directory for Supervise.
+	Dir string
+	// Dialect decides where the systems conflict.
+	Dialect supervise.Dialect
+	// Report gets what the operator should know, one at a time.
+	Report func(Report)
+	// Changed, if set, is told of every change of a service's state, after the
+	// status file has it. It must not block.
+	Changed func(service string, c supervise.Change)
+	// Signals makes the process obey TERM, INT and HUP.
+	Signals bool
+	// SharedTable gives up the spawner's private descriptor table, as where the
+	// kernel does not offer one.
+	SharedTable bool
+	// NoWatch polls instead of watching, as where inotify is refused.
+	NoWatch bool
+}
+
+// diskLimit is how long a write may take before the other services stop waiting
+// for it.
+const diskLimit = 2 * time.Second
+
+// fdReserve is how many descriptors are kept free for status files and pipes of
+// services that run already.
+const fdReserve = 64
+
+// kernel is what all units share: the way to the outside.
+type kernel struct {
+	config  Config
+	policy  supervise.Policy
+	layout  status.Layout
+	texts   textFiles
+	began   time.Time
+	fdLimit int
+
+	table   reap.Table
+	spawner *spawn.Spawner
+	pump    *pump.Pump
+	dirs    *watch.Dirs // nil: nothing is watched
+	disk    lane.Lane[diskJob, struct{}]
+	reports *reporter
+	run     *spawn.Program
+	start   *spawn.Program
+	stop    *spawn.Program
+	alone   chan error // for a service without a scanner: opened, then closed
+
+	mu        sync.Mutex
+	units     []*unit // by token
+	free      []uint32
+	watched   map[int]*unit // by watch
+	unwatched bool          // and said so
+}
+
+// textFiles says when runit's pid and stat are written.
+type textFiles uint8
+
+const (
+	noTexts    textFiles = iota
+	textsLater           // when there is nothing else to write
+	textsFirst           // before status, as runsv
+)
+
+// dirsToken is the pump's token for the watch on service directories.
+const dirsToken = 1 << 32
+
+// newKernel brings the fixed actors up. There is no way back: the reaper and the
+// threads are there for the rest of the process's life.
+func newKernel(c Config) (*kernel, error) {
+	k := &kernel{
+		config:  c,
+		policy:  supervise.PolicyFor(c.Dialect),
+		began:   time.Now(),
+		reports: newReporter(c.Report),
+		watched: make(map[int]*unit),
+		alone:   make(chan error, 2),
+	}
+	switch c.Dialect {
+	case supervise.Common:
+		k.layout, k.texts = status.Runit, textsLater
+	case supervise.Runit:
+		k.layout, k.texts = status.Runit, textsFirst
+	case supervise.Encore:
+		k.layout = status.EncoreLayout
+	case supervise.S6:
+		k.layout = status.S6
+	}
+	// More threads would only take memory: nothing here computes.
+	runtime.GOMAXPROCS(min(runtime.GOMAXPROCS(0), 2))
+	// A closed standard error must not kill us; an ignored SIGPIPE would be
+	// inherited by every service, a handled one is not.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	closeOnExec()
+
+	limit, err := spawn.OriginalLimit()
+	if err != nil {
+		return nil, fmt.Errorf("unable to get limit of open files: %w", err)
+	}
+	k.fdLimit = int(min(limit.Max, 1<<30))
+	if k.spawner, err = spawn.New(&k.table, spawn.Options{Env: os.Environ(), Limit: limit, Shared: c.SharedTable}); err != nil {
+		return nil, err
+	}
+	if k.pump, err = pump.New(); err != nil {
+		return nil, err
+	}
+	if !c.NoWatch {
+		if k.dirs, err = watch.NewDirs(); err == nil {
+			err = k.pump.Add(k.dirs.FD, dirsToken)
+		}
+		if err != nil {
+			k.report(Warning, "", "watch", "service directories", err)
+			k.dirs = nil
+		}
+	}
+	for _, p := range []struct {
+		to   **spawn.Program
+		name string
+	}{{&k.run, "run"}, {&k.start, "start"}, {&k.stop, "stop"}} {
+		if *p.to, err = k.program(p.name); err != nil {
+			return nil, err
+		}
+	}
+	k.disk = lane.Lane[diskJob, struct{}]{
+		Work:  func(_ struct{}, j diskJob) { j.unit.write(j.level) },
+		Begin: func() struct{} { return struct{}{} },
+		Limit: diskLimit,
+	}
+	k.disk.Start()
+	go k.table.Run()         // until the process ends
+	go k.pump.Run(k.deliver) // likewise
+	return k, nil
+}
+
+// program is a script of a service directory with the arguments of the dialect.
+func (k *kernel) program(name string, args ...string) (*spawn.Program, error) {
+	path := "./" + name
+	return spawn.NewProgram(path, append([]string{path}, args...)...)
+}
+
+// closeOnExec keeps descriptors that we were started with from the services.
+func closeOnExec() {
+	f, err := os.Open("/proc/self/fd")
+	if err != nil {
+		unix.CloseRange(3, 1<<32-1, unix.CLOSE_RANGE_CLOEXEC)
+		return
+	}
+	defer f.Close()
+	names, _ := f.Readdirnames(-1)
+	for _, name := range names {
+		if fd, err := strconv.Atoi(name); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
+}
+
+func (k *kernel) now() supervise.Instant { return k.instant(time.Now()) }
+
+func (k *kernel) instant(t time.Time) supervise.Instant {
+	return supervise.Instant{Mono: t.Sub(k.began), Wall: t.UnixNano()}
+}
+
+func (k *kernel) report(c Class, service, verb, object string, err error) {
+	k.reports.post(Report{c, service, verb, object, err})
+}
+
+// deliver is the pump's: something can be read.
+func (k *kernel) deliver(token uint64) {
+	if token == dirsToken {
+		k.dirs.Read(k.dirChanged)
+		return
+	}
+	k.mu.Lock()
+	var u *unit
+	if token < uint64(len(k.units)) {
+		u = k.units[token]
+	}
+	k.mu.Unlock()
+	if u != nil {
+		u.PostControl()
+	}
+}
+
+// dirChanged is the watch on service directories: something about name.
+func (k *kernel) dirChanged(wd int, name []byte) {
+	if wd < 0 {
+		k.mu.Lock()
+		all := append([]*unit(nil), k.units...)
+		k.mu.Unlock()
+		for _, u := range all {
+			if u != nil {
+				u.entryChanged("run")
+				u.entryChanged("log")
+			}
+		}
+		return
+	}
+	k.mu.Lock()
+	u := k.watched[wd]
+	k.mu.Unlock()
+	if u != nil {
+		u.entryChanged(string(name))
+	}
+}
+
+// attach gives a unit its token and its watches.
+func (k *kernel) attach(u *unit) error {
+	k.mu.Lock()
+	if n := len(k.free); n > 0 {
+		u.token = k.free[n-1]
+		k.free = k.free[:n-1]
+		k.units[u.token] = u
+	} else {
+		u.token = uint32(len(k.units))
+		k.units = append(k.units, u)
+	}
+	k.mu.Unlock()
+	if err := k.pump.Add(u.dir.Control, uint64(u.token)); err != nil {
+		k.detach(u)
+		return err
+	}
+	u.wd = -1
+	if k.dirs != nil {
+		k.mu.Lock()
+		// Under the lock: the first event may come before the map has it.
+		if wd, err := k.dirs.Add(u.dir.FD); err == nil {
+			u.wd = int32(wd)
+			k.watched[wd] = u
+		} else if !k.unwatched {
+			k.unwatched = true
+			k.report(Warning, "", "watch", u.name()+": changes are seen at the next scan", err)
+		}
+		k.mu.Unlock()
+	}
+	return nil
+}
+
+func (k *kernel) detach(u *unit) {
+	k.mu.Lock()
+	k.units[u.token] = nil
+	k.free = append(k.free, u.token)
+	if u.wd >= 0 && k.dirs != nil {
+		delete(k.watched, int(u.wd))
+		k.dirs.Remove(int(u.wd))
+	}
+	k.mu.Unlock()
+}

@@ -1,0 +1,50 @@
+package svscan
+
+import (
+	"time"
+
+	"upkeep/svscan/internal/lane"
+)
+
+// Class is how bad a report is.
+type Class uint8
+
+// The classes.
+const (
+	Info    Class = iota
+	Warning       // something is retried or left out
+	Fatal         // for the service named, or for all
+)
+
+// Report is one thing the operator should know.
+type Report struct {
+	Class Class
+	// Service is the directory it is about, relative to the scan directory, as
+	// in "web" or "web/log"; empty when it is about the scanner.
+	Service string
+	// Verb and Object say what could not be done ("start", "web/run"), or the
+	// whole text if Object is empty.
+	Verb   string
+	Object string
+	Err    error
+}
+
+// reporter takes reports off the goroutines that make them: standard error may
+// be a pipe that nobody reads.
+type reporter struct {
+	lane lane.Lane[Report, struct{}]
+}
+
+func newReporter(to func(Report)) *reporter {
+	r := &reporter{}
+	r.lane = lane.Lane[Report, struct{}]{
+		Work:  func(_ struct{}, rep Report) { to(rep) },
+		Begin: func() struct{} { return struct{}{} },
+		// A second writer would not get further than the first.
+		Limit: time.Hour,
+	}
+	r.lane.Start()
+	return r
+}
+
+func (r *reporter) post(rep Report) { r.lane.Post(lane.Urgent, rep) }

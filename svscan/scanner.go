@@ -1,0 +1,586 @@
+package svscan
+
+import (
+	"errors"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"upkeep/supervise"
+	"upkeep/supervise/servicedir"
+	"upkeep/svscan/internal/watch"
+)
+
+const (
+	// pollEvery is the peers' interval: for file systems that cannot be watched,
+	// and for whatever has to be tried again.
+	pollEvery = 5 * time.Second
+	// scanGap keeps a burst of changes from becoming a burst of scans. The first
+	// change is looked at at once.
+	scanGap = 10 * time.Millisecond
+)
+
+// Scanner is the set of services of one scan directory. One goroutine, Run, owns
+// it; everybody else posts messages.
+type Scanner struct {
+	k    *kernel
+	box  *mailbox[message]
+	tree *watch.Tree // nil: polled
+
+	entries map[servicedir.Identity]*entry
+	names   map[string]string // what was said of names that are no services
+	scanDir servicedir.Identity
+	serial  uint32
+	scanned time.Time
+	stop    bool
+	full    bool   // out of descriptors, and said so
+	unread  string // what was said of the scan directory
+
+	again *time.Timer // the next scan that is due, if any
+	at    time.Time   // and when
+}
+
+// entry is one directory of the scan directory, known by device and inode. Its
+// name is the one met in the last scan.
+type entry struct {
+	scanner *Scanner
+	id      servicedir.Identity
+	name    string
+	seen    uint32
+	present bool
+	main    slot
+	log     slot
+	pipe    [2]int // read and write end of the log pipe, or -1
+}
+
+// slot is one of the two units of an entry.
+type slot struct {
+	unit   *unit // opening or running
+	up     bool  // running: it takes events
+	fault  error // why it could not be opened, last time
+	retry  time.Time
+	closed bool // it left; after retry it may come again
+}
+
+// message is what the scanner is told.
+type message struct {
+	kind messageKind
+	unit *unit
+	err  error
+}
+
+type messageKind uint8
+
+const (
+	msgScan   messageKind = iota // something changed
+	msgOpened                    // unit is open, or err says why not
+	msgClosed                    // unit is over
+	msgHangup                    // scan, and drop what is gone
+	msgStop                      // stop everything and return
+)
+
+// New prepares a scanner. Only one may be made in a process: it becomes the
+// process's reaper.
+func New(c Config) (*Scanner, error) {
+	k, err := newKernel(c)
+	if err != nil {
+		return nil, err
+	}
+	return &Scanner{
+		k: k, box: newMailbox[message](),
+		entries: make(map[servicedir.Identity]*entry),
+		names:   make(map[string]string),
+	}, nil
+}
+
+// Stop begins the orderly shutdown; Run returns when it is over. Rescan looks at
+// the directory now and stops the services whose directories are gone.
+func (s *Scanner) Stop()   { s.post(message{kind: msgStop}) }
+func (s *Scanner) Rescan() { s.post(message{kind: msgHangup}) }
+
+func (s *Scanner) post(m message) { s.box.post(m) }
+
+// Run supervises until it is told to stop and everything is down.
+func (s *Scanner) Run() {
+	// The heap is small and grows once: no collection in the middle of it.
+	debug.SetGCPercent(400)
+	s.watch()
+	if s.k.config.Signals {
+		stop := s.signals()
+		defer stop()
+	}
+	s.scan()
+	settled := time.AfterFunc(2*time.Second, func() {
+		debug.SetGCPercent(50)
+		debug.FreeOSMemory()
+	})
+	defer settled.Stop()
+	for !s.stop || len(s.entries) > 0 {
+		<-s.box.wake
+		scan := false
+		for _, m := range s.box.take() {
+			scan = s.handle(m) || scan
+		}
+		if scan && !s.stop {
+			s.scanSoon()
+		}
+	}
+	if s.tree != nil {
+		s.tree.Close()
+	}
+	if s.again != nil {
+		s.again.Stop()
+	}
+}
+
+func (s *Scanner) watch() {
+	dir := s.k.config.Dir
+	if s.k.config.NoWatch || watch.Remote(dir) {
+		return
+	}
+	tree, err := watch.NewTree(dir, func() { s.post(message{kind: msgScan}) })
+	if err != nil {
+		s.k.report(Warning, "", "watch", dir+", scanning every 5 seconds", errors.Unwrap(err))
+		return
+	}
+	s.tree = tree
+}
+
+func (s *Scanner) handle(m message) (scan bool) {
+	switch m.kind {
+	case msgScan:
+		return true
+	case msgHangup:
+		s.hangup()
+	case msgOpened:
+		s.opened(m.unit, m.err)
+	case msgClosed:
+		s.closed(m.unit)
+	case msgStop:
+		s.shutdown()
+	}
+	return false
+}
+
+// scanSoon scans now, or when the last scan is scanGap ago.
+func (s *Scanner) scanSoon() {
+	if d := scanGap - time.Since(s.scanned); d > 0 {
+		s.scanAt(time.Now().Add(d))
+		return
+	}
+	s.scan()
+}
+
+// scanAt sees to it that there is a scan no later than t.
+func (s *Scanner) scanAt(t time.Time) {
+	if !s.at.IsZero() && s.at.Before(t) {
+		return
+	}
+	s.at = t
+	if s.again == nil {
+		s.again = time.AfterFunc(time.Until(t), func() { s.post(message{kind: msgScan}) })
+		return
+	}
+	s.again.Reset(time.Until(t))
+}
+
+// scan is one pass over the scan directory.
+func (s *Scanner) scan() {
+	first := s.scanned.IsZero()
+	s.at = time.Time{}
+	s.serial++
+	defer func() { s.scanned = time.Now() }()
+	if s.tree == nil {
+		s.scanAt(time.Now().Add(pollEvery))
+	}
+	dir, names, err := s.read()
+	if err != nil {
+		if text := err.Error(); text != s.unread {
+			s.unread = text
+			s.k.report(Warning, "", "read", "directory "+s.k.config.Dir, rootCause(err))
+		}
+		s.scanAt(time.Now().Add(pollEvery))
+		return // what runs stays: the directory may come back
+	}
+	s.unread = ""
+	defer dir.Close()
+	fd := int(dir.Fd())
+	said := make(map[string]string)
+	for _, name := range names {
+		if name[0] != '.' {
+			s.look(fd, name, first, said)
+		}
+	}
+	s.names = said
+	for _, e := range s.entries {
+		if e.seen != s.serial && e.present {
+			e.present = false
+			e.tell(supervise.EvRemoved)
+		}
+		s.drop(e)
+	}
+}
+
+// read lists the scan directory, and watches the one that is there now.
+func (s *Scanner) read() (*os.File, []string, error) {
+	dir, err := os.Open(s.k.config.Dir)
+	if err != nil {
+		s.scanDir = servicedir.Identity{}
+		return nil, nil, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
+		dir.Close()
+		return nil, nil, err
+	}
+	if id := servicedir.IdentityOf(&st); id != s.scanDir {
+		s.scanDir = id
+		if s.tree != nil {
+			if err := s.tree.Again(); err != nil {
+				s.k.report(Warning, "", "watch", s.k.config.Dir+", scanning every 5 seconds", rootCause(err))
+				s.tree.Close()
+				s.tree = nil
+				s.scanAt(time.Now().Add(pollEvery))
+			}
+		}
+	}
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		dir.Close()
+		return nil, nil, err
+	}
+	return dir, names, nil
+}
+
+// look is one name of the scan directory.
+func (s *Scanner) look(scanDir int, name string, first bool, said map[string]string) {
+	complain := func(verb, object string, err error) {
+		text := verb + object + err.Error()
+		said[name] = text
+		if s.names[name] != text {
+			s.k.report(Warning, "", verb, object, err)
+		}
+	}
+	var st unix.Stat_t
+	if err := unix.Fstatat(scanDir, name, &st, 0); err != nil {
+		complain("stat", name, err)
+		return
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return
+	}
+	id := servicedir.IdentityOf(&st)
+	e := s.entries[id]
+	if e == nil {
+		e = &entry{scanner: s, id: id, pipe: [2]int{-1, -1}}
+		s.entries[id] = e
+	} else if e.seen == s.serial {
+		return // another name of a directory already met
+	}
+	e.seen, e.name = s.serial, name
+	if !e.present {
+		e.present = true
+		e.tell(supervise.EvReturned)
+	}
+	e.rename()
+	s.fill(scanDir, e, first, complain)
+}
+
+// fill starts what an entry lacks: its service, and the one of its log.
+func (s *Scanner) fill(scanDir int, e *entry, first bool, complain func(verb, object string, err error)) {
+	now := time.Now()
+	for _, x := range []*slot{&e.main, &e.log} {
+		if x.unit == nil && x.retry.After(now) {
+			s.scanAt(x.retry)
+		}
+	}
+	if e.draining() {
+		return // a log service reads to the end before there is a new pair
+	}
+	main := e.main.due(now)
+	log := e.log.due(now) && s.logged(scanDir, e, complain)
+	if !main && !log {
+		return
+	}
+	fd, err := s.openDir(scanDir, e.name)
+	if err != nil {
+		s.openFailed(e, err)
+		return
+	}
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil || servicedir.IdentityOf(&st) != e.id {
+		// Replaced since it was looked at. Another event is on its way, but
+		// nothing is lost by looking again.
+		unix.Close(fd)
+		s.scanAt(now.Add(scanGap))
+		return
+	}
+	if log {
+		s.fillLog(fd, e, first, complain)
+	}
+	if main {
+		s.start(e, &e.main, fd, e.name, first)
+	} else {
+		unix.Close(fd)
+	}
+}
+
+func (x *slot) due(now time.Time) bool {
+	return x.unit == nil && !x.retry.After(now)
+}
+
+// logged tells whether an entry has a log service. A file of that name is none:
+// in encore it is a script, elsewhere a stray.
+func (s *Scanner) logged(scanDir int, e *entry, complain func(verb, object string, err error)) bool {
+	var st unix.Stat_t
+	err := unix.Fstatat(scanDir, e.name+"/log", &st, 0)
+	if err != nil && err != unix.ENOENT {
+		complain("stat", e.name+"/log", err)
+	}
+	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
+}
+
+// draining tells that the writing end of the pipe is closed and somebody still
+// reads.
+func (e *entry) draining() bool {
+	return e.pipe[0] >= 0 && e.pipe[1] < 0 && e.log.unit != nil
+}
+
+func (s *Scanner) fillLog(fd int, e *entry, first bool, complain func(verb, object string, err error)) {
+	if e.pipe[0] >= 0 && e.pipe[1] < 0 {
+		e.closePipe()
+	}
+	if e.pipe[0] < 0 {
+		var p [2]int
+		if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+			complain("create pipe for", e.name, err)
+			s.scanAt(time.Now().Add(pollEvery))
+			return
+		}
+		e.pipe = p
+		if e.main.unit != nil {
+			e.main.unit.stdout.Store(int32(p[1]))
+		}
+	}
+	logFD, err := s.openDir(fd, "log")
+	if err != nil {
+		s.openFailed(e, err)
+		return
+	}
+	s.start(e, &e.log, logFD, e.name+"/log", first)
+}
+
+// openDir opens a directory, leaving some descriptors for those that run.
+func (s *Scanner) openDir(at int, name string) (int, error) {
+	fd, err := unix.Openat(at, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err == nil && fd >= s.k.fdLimit-fdReserve {
+		unix.Close(fd)
+		return -1, unix.EMFILE
+	}
+	return fd, err
+}
+
+// openFailed puts an entry off. That descriptors ran out is said once, not for
+// each service.
+func (s *Scanner) openFailed(e *entry, err error) {
+	retry := time.Now().Add(pollEvery)
+	for _, x := range []*slot{&e.main, &e.log} {
+		if x.unit == nil {
+			x.retry = retry
+		}
+	}
+	s.scanAt(retry)
+	if err == unix.EMFILE || err == unix.ENFILE {
+		if !s.full {
+			s.full = true
+			s.k.report(Warning, "", "start", e.name+" and what comes after it", err)
+		}
+		return
+	}
+	if e.main.fault == nil || e.main.fault.Error() != err.Error() {
+		e.main.fault = err
+		s.k.report(Warning, "", "open", e.name, err)
+	}
+}
+
+// start makes a unit. Its directory is opened where that may block.
+func (s *Scanner) start(e *entry, x *slot, fd int, name string, first bool) {
+	u := newUnit(s.k, e, fd, name)
+	u.log, u.fresh = x == &e.log, !first
+	if u.log {
+		u.stdin = int32(e.pipe[0])
+	} else if e.pipe[1] >= 0 {
+		u.stdout.Store(int32(e.pipe[1]))
+	}
+	x.unit, x.up, x.closed = u, false, false
+	u.begin()
+}
+
+func (e *entry) slotOf(u *unit) *slot {
+	if u.log {
+		return &e.log
+	}
+	return &e.main
+}
+
+// opened is the answer to start.
+func (s *Scanner) opened(u *unit, err error) {
+	e := u.entry
+	x := e.slotOf(u)
+	if err != nil {
+		x.unit = nil
+		x.retry = time.Now().Add(pollEvery)
+		if errors.Is(err, unix.EMFILE) {
+			s.openFailed(e, unix.EMFILE)
+		} else if x.fault == nil || x.fault.Error() != err.Error() {
+			x.fault = err
+			var step *servicedir.StepError
+			if errors.As(err, &step) {
+				s.k.report(Fatal, u.name(), step.Verb, u.name()+"/"+step.File, step.Err)
+			} else {
+				s.k.report(Fatal, u.name(), "supervise", u.name(), err)
+			}
+		}
+		s.scanAt(x.retry)
+		s.advance(e)
+		return
+	}
+	x.up, x.fault, x.retry = true, nil, time.Time{}
+	if !e.present {
+		u.Post(supervise.Event{Kind: supervise.EvRemoved, At: u.Now()})
+	}
+	s.advance(e)
+}
+
+// closed is the end of a unit. If its directory is still there it is supervised
+// anew after a while, as the peers do it: svc -x alone removes nothing.
+func (s *Scanner) closed(u *unit) {
+	e := u.entry
+	x := e.slotOf(u)
+	x.unit, x.up, x.closed = nil, false, true
+	x.retry = time.Now().Add(pollEvery)
+	s.full = false
+	if !s.stop && e.present {
+		s.scanAt(x.retry)
+	}
+	s.advance(e)
+	s.drop(e)
+}
+
+// rename gives the units the name the directory has now.
+func (e *entry) rename() {
+	for _, u := range []*unit{e.main.unit, e.log.unit} {
+		if u == nil {
+			continue
+		}
+		name := e.name
+		if u.log {
+			name += "/log"
+		}
+		u.setName(name)
+	}
+}
+
+func (e *entry) tell(kind supervise.EventKind) {
+	for _, x := range []*slot{&e.main, &e.log} {
+		if x.up {
+			x.unit.Post(supervise.Event{Kind: kind, At: x.unit.Now()})
+		}
+	}
+}
+
+// hangup scans and stops the services whose directories are gone.
+func (s *Scanner) hangup() {
+	if s.stop {
+		return
+	}
+	s.scan()
+	for _, e := range s.entries {
+		if !e.present {
+			e.stop()
+		}
+		if u := e.main.unit; u != nil && e.main.up {
+			u.check()
+		}
+		if u := e.log.unit; u != nil && e.log.up {
+			u.check()
+		}
+	}
+}
+
+// shutdown stops all services; each log service follows its own.
+func (s *Scanner) shutdown() {
+	if s.stop {
+		return
+	}
+	s.stop = true
+	for _, e := range s.entries {
+		e.stop()
+		s.drop(e)
+	}
+}
+
+func (e *entry) stop() {
+	e.main.retry = time.Time{}
+	if e.main.up {
+		e.main.unit.Post(supervise.Event{Kind: supervise.EvShutdown, At: e.main.unit.Now()})
+	}
+	e.scanner.advance(e)
+}
+
+// advance goes on with the shutdown of an entry: once the service is over, the
+// log service gets to read what is left in the pipe, sees its end, and leaves.
+func (s *Scanner) advance(e *entry) {
+	if !s.stop && e.present {
+		return
+	}
+	stopping := s.stop || e.main.unit == nil && e.main.closed
+	if !stopping {
+		return
+	}
+	if s.stop && e.main.up {
+		// Opened in the middle of the shutdown. A second one changes nothing.
+		e.main.unit.Post(supervise.Event{Kind: supervise.EvShutdown, At: e.main.unit.Now()})
+	}
+	if e.main.unit != nil {
+		return
+	}
+	if e.pipe[1] >= 0 {
+		unix.Close(e.pipe[1])
+		e.pipe[1] = -1
+	}
+	if e.log.up {
+		e.log.unit.Post(supervise.Event{Kind: supervise.EvDrain, At: e.log.unit.Now()})
+	}
+}
+
+// drop forgets an entry of which nothing is left.
+func (s *Scanner) drop(e *entry) {
+	if e.main.unit != nil || e.log.unit != nil || e.present && !s.stop {
+		return
+	}
+	e.closePipe()
+	delete(s.entries, e.id)
+}
+
+func (e *entry) closePipe() {
+	for i, fd := range e.pipe {
+		if fd >= 0 {
+			unix.Close(fd)
+			e.pipe[i] = -1
+		}
+	}
+}
+
+// rootCause is the innermost error.
+func rootCause(err error) error {
+	for {
+		next := errors.Unwrap(err)
+		if next == nil {
+			return err
+		}
+		err = next
+	}
+}

@@ -1,0 +1,33 @@
+package svscan
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// signals has TERM and INT stop the scanner, and HUP make it scan and drop what
+// is gone. The function it returns ends that.
+func (s *Scanner) signals() (stop func()) {
+	c := make(chan os.Signal, 4)
+	signal.Notify(c, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case sig := <-c:
+				if sig == syscall.SIGHUP {
+					s.Rescan()
+				} else {
+					s.Stop()
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(c)
+		close(done)
+	}
+}

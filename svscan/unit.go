@@ -1,0 +1,581 @@
+package svscan
+
+import (
+	"errors"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"upkeep/supervise"
+	"upkeep/supervise/servicedir"
+	"upkeep/supervise/status"
+	"upkeep/svscan/internal/lane"
+	"upkeep/svscan/internal/spawn"
+)
+
+// unit is one supervised service directory: a supervise.Service and its edge.
+// "web" and "web/log" are two.
+type unit struct {
+	supervise.Service
+	k     *kernel
+	entry *entry // nil for a service that is supervised alone
+	log   bool
+	fresh bool                   // appeared while we were looking; its files may still be coming
+	label atomic.Pointer[string] // as messages name it; follows a rename
+	dir   *servicedir.Dir
+	token uint32
+	wd    int32
+	stdin int32
+	// stdout changes when a log service appears later.
+	stdout atomic.Int32
+
+	timers *[supervise.Timers]*time.Timer // made when the first is armed
+	fault  syscall.Errno                  // why the last start failed, if it was reported
+
+	mu       sync.Mutex
+	pending  jobs
+	script   supervise.Script // being started, or running
+	posted   [lane.Idle + 1]bool
+	writing  bool
+	exiting  bool
+	missing  bool // the status file could not be written, and that was said
+	record   status.Record
+	changes  []supervise.Change // to be told once record is written
+	last     [status.MaxSize]byte
+	lastLen  uint8
+	stat     uint16 // what stat says, packed
+	pid      uint32 // what pid says
+	texted   bool
+	finishOf supervise.WaitStatus // what finish is told
+	letter   byte                 // whose control script is asked for
+}
+
+func newUnit(k *kernel, e *entry, fd int, name string) *unit {
+	u := &unit{k: k, entry: e, stdin: -1, wd: -1, dir: &servicedir.Dir{FD: fd, Lock: -1, Control: -1, OK: -1}}
+	u.stdout.Store(-1)
+	u.setName(name)
+	return u
+}
+
+func (u *unit) name() string { return *u.label.Load() }
+
+func (u *unit) setName(name string) {
+	if old := u.label.Load(); old == nil || *old != name {
+		u.label.Store(&name)
+	}
+}
+
+// begin has the unit opened.
+func (u *unit) begin() {
+	u.mu.Lock()
+	u.order(jobOpen)
+	u.mu.Unlock()
+}
+
+// jobs is what is to be done for a unit where it may block.
+type jobs uint16
+
+const (
+	jobOpen     jobs = 1 << iota
+	jobStatus        // write the status file
+	jobFacts         // look at the definition
+	jobRunFacts      // and run changed
+	jobFinish        // start finish, if it is there
+	jobConsult       // run a control script, if it is there
+	jobCheck         // see whether the FIFOs are still ours
+	jobClose         // give everything up
+	jobTexts         // write runit's text files
+
+	urgentJobs = ^(jobOpen | jobTexts)
+)
+
+// diskJob has the worker do what is pending for a unit at one level.
+type diskJob struct {
+	unit  *unit
+	level int
+}
+
+func (j jobs) level() int {
+	switch j {
+	case jobOpen:
+		return lane.Bulk
+	case jobTexts:
+		return lane.Idle
+	}
+	return lane.Urgent
+}
+
+func (j jobs) at(level int) jobs {
+	switch level {
+	case lane.Bulk:
+		return j & jobOpen
+	case lane.Idle:
+		return j & jobTexts
+	}
+	return j & urgentJobs
+}
+
+// order asks for a job. u.mu is held.
+func (u *unit) order(j jobs) {
+	u.pending |= j
+	u.repost(j.level())
+}
+
+// repost puts the unit into the queue of a level, once. u.mu is held.
+func (u *unit) repost(level int) {
+	if !u.posted[level] && !u.writing {
+		u.posted[level] = true
+		u.k.disk.Post(level, diskJob{u, level})
+	}
+}
+
+// write does the pending jobs of a level. A unit is in one worker's hands at a
+// time: what comes in meanwhile is queued again.
+func (u *unit) write(level int) {
+	u.mu.Lock()
+	u.posted[level] = false
+	if u.writing {
+		u.mu.Unlock()
+		return
+	}
+	todo := u.pending.at(level)
+	u.pending &^= todo
+	u.writing = true
+	u.mu.Unlock()
+
+	if todo&jobOpen != 0 {
+		u.open()
+	}
+	if todo&jobStatus != 0 {
+		u.writeStatus()
+	}
+	if todo&(jobFacts|jobRunFacts) != 0 {
+		u.Post(supervise.Event{Kind: supervise.EvFacts, Facts: u.facts(), Flag: todo&jobRunFacts != 0, At: u.Now()})
+	}
+	if todo&jobConsult != 0 {
+		u.startControl()
+	}
+	if todo&jobFinish != 0 {
+		u.startFinish()
+	}
+	if todo&jobCheck != 0 {
+		u.mendFIFOs()
+	}
+	if todo&jobTexts != 0 {
+		u.writeTexts()
+	}
+	if todo&jobClose != 0 {
+		u.close()
+		return // writing stays set: nothing may follow
+	}
+	u.mu.Lock()
+	u.writing = false
+	for level := lane.Urgent; level <= lane.Idle; level++ {
+		if u.pending.at(level) != 0 {
+			u.repost(level)
+		}
+	}
+	u.mu.Unlock()
+}
+
+// open makes the state directory and sets the service going.
+func (u *unit) open() {
+	facts := u.facts()
+	first := status.Record{Since: status.Now(), Want: status.WantUp, Ready: true}
+	if facts.Down {
+		first.Want = status.WantDown
+	}
+	first.ReadySince = first.Since
+	u.record = first
+	fd := u.dir.FD
+	u.lastLen = uint8(len(first.Append(u.last[:0], u.k.layout)))
+	d, remade, err := servicedir.Open(fd, u.last[:u.lastLen])
+	if err == nil {
+		u.dir = d
+		if err = u.k.attach(u); err != nil {
+			d.Close()
+		}
+	}
+	if err != nil {
+		u.opened(err)
+		return
+	}
+	u.reportRemade(remade)
+	u.Init(u, &u.k.policy)
+	if u.k.texts != noTexts {
+		u.mu.Lock()
+		u.order(jobTexts)
+		u.mu.Unlock()
+	}
+	u.Post(supervise.Event{Kind: supervise.EvBoot, Facts: facts, At: u.Now()})
+	u.opened(nil)
+	go u.Run() // ends with the machine: Closed
+}
+
+func (u *unit) reportRemade(r servicedir.Remade) {
+	if r.Control {
+		u.k.report(Warning, u.name(), "replaced "+u.name()+"/supervise/control, which was not our fifo", "", nil)
+	}
+	if r.OK {
+		u.k.report(Warning, u.name(), "replaced "+u.name()+"/supervise/ok, which was not our fifo", "", nil)
+	}
+}
+
+// check has the FIFOs looked at: clients of a replaced one talk to nobody.
+func (u *unit) check() {
+	u.mu.Lock()
+	u.order(jobCheck)
+	u.mu.Unlock()
+}
+
+func (u *unit) mendFIFOs() {
+	remade, err := u.dir.MendFIFOs()
+	if err == nil && remade.Control {
+		err = u.k.pump.Add(u.dir.Control, uint64(u.token))
+	}
+	if err != nil {
+		u.k.report(Warning, u.name(), "replace", "fifos of "+u.name(), err)
+	}
+	u.reportRemade(remade)
+}
+
+// opened tells the scanner.
+func (u *unit) opened(err error) {
+	if u.entry != nil {
+		u.entry.scanner.post(message{kind: msgOpened, unit: u, err: err})
+		return
+	}
+	u.k.alone <- err
+}
+
+func (u *unit) facts() supervise.Facts {
+	f := servicedir.Facts(u.dir.FD)
+	if u.log && u.k.config.Dialect == supervise.Runit {
+		// runit.md, section 1.1: neither for log services.
+		f.Finish, f.Controls = supervise.Absent, supervise.Absent
+	} else if u.wd < 0 && u.dir.Lock >= 0 {
+		f.Finish, f.Controls = supervise.Unknown, supervise.Unknown
+	}
+	return f
+}
+
+// entryChanged is the watch's: something about an entry of the directory.
+func (u *unit) entryChanged(name string) {
+	var j jobs
+	switch name {
+	case "run", "start":
+		j = jobRunFacts
+	case "finish", "stop", "control", "down":
+		j = jobFacts
+	case "log":
+		if u.entry != nil && !u.log {
+			u.entry.scanner.post(message{kind: msgScan})
+		}
+		return
+	default:
+		return
+	}
+	u.mu.Lock()
+	u.order(j)
+	u.mu.Unlock()
+}
+
+// Now implements supervise.Port.
+func (u *unit) Now() supervise.Instant { return u.k.now() }
+
+// ReadControl implements supervise.Port.
+func (u *unit) ReadControl() (byte, bool) {
+	var b [1]byte
+	for {
+		n, err := unix.Read(u.dir.Control, b[:])
+		if err == unix.EINTR {
+			continue
+		}
+		return b[0], n == 1
+	}
+}
+
+// Spawn implements supervise.Port.
+func (u *unit) Spawn(s supervise.Script, last supervise.WaitStatus) {
+	u.mu.Lock()
+	u.script = s
+	if s == supervise.ScriptFinish {
+		u.finishOf = last
+		u.order(jobFinish)
+		u.mu.Unlock()
+		return
+	}
+	u.mu.Unlock()
+	p := u.k.run
+	switch s {
+	case supervise.ScriptStart:
+		p = u.k.start
+	case supervise.ScriptStop:
+		p = u.k.stop
+	}
+	u.spawn(p, u)
+}
+
+func (u *unit) spawn(p *spawn.Program, owner spawn.Owner) {
+	r := spawn.Request{
+		Owner: owner, Program: p, Dir: u.dir.FD,
+		Stdin: int(u.stdin), Stdout: int(u.stdout.Load()), Notify: -1,
+	}
+	switch u.k.config.Dialect {
+	case supervise.S6:
+		r.Session = true
+	case supervise.Encore:
+		r.Session = true // unless no-setsid
+	}
+	u.k.spawner.Spawn(r)
+}
+
+// startFinish starts finish with the arguments of runit or s6 (runit.md, section
+// 1.6; s6.md, section 5.4).
+func (u *unit) startFinish() {
+	if !servicedir.Readable(u.dir.FD, "finish") {
+		u.StartFailed(nil, true, time.Now())
+		return
+	}
+	u.mu.Lock()
+	last := u.finishOf
+	u.mu.Unlock()
+	code, sig := last.Code(), int(last&0xff)
+	if u.k.config.Dialect == supervise.S6 {
+		sig = last.Signal()
+		if last.Signalled() {
+			code = 256
+		}
+	} else if !last.Signalled() {
+		sig = 0
+	}
+	args := []string{strconv.Itoa(code), strconv.Itoa(sig)}
+	if u.k.config.Dialect == supervise.S6 {
+		args = append(args, u.name())
+	}
+	p, err := u.k.program("finish", args...)
+	if err != nil {
+		u.StartFailed(err, true, time.Now())
+		return
+	}
+	u.spawn(p, u)
+}
+
+// Started implements spawn.Owner.
+func (u *unit) Started(pid int32, at time.Time) {
+	u.Post(supervise.Event{Kind: supervise.EvStarted, PID: pid, At: u.k.instant(at)})
+}
+
+// StartFailed implements spawn.Owner. A nil err is a finish that is not there.
+func (u *unit) StartFailed(err error, exec bool, at time.Time) {
+	if err != nil {
+		u.reportStart(err, exec)
+	}
+	u.Post(supervise.Event{Kind: supervise.EvStartFailed, Exec: exec, At: u.k.instant(at)})
+}
+
+// reportStart says why a start failed: once, until something else is wrong or it
+// succeeded in between. In a directory that has just appeared, run may still be
+// on its way: what the next attempt says counts.
+func (u *unit) reportStart(err error, exec bool) {
+	var errno syscall.Errno
+	errors.As(err, &errno)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.fault == errno {
+		return
+	}
+	if u.fresh && exec {
+		u.fresh = false
+		return
+	}
+	u.fault = errno
+	if exec {
+		u.k.report(Fatal, u.name(), "start", u.name()+"/"+u.script.Name(), err)
+	} else {
+		u.k.report(Warning, u.name(), "fork for", u.name(), err)
+	}
+}
+
+// Slow implements spawn.Owner.
+func (u *unit) Slow() {
+	u.mu.Lock()
+	script := u.script.Name()
+	u.mu.Unlock()
+	u.k.report(Warning, u.name(), "starting "+u.name()+"/"+script+" takes long", "", nil)
+	u.Post(supervise.Event{Kind: supervise.EvSlow, At: u.Now()})
+}
+
+// Died implements reap.Owner.
+func (u *unit) Died(pid int32, st uint32) {
+	u.Post(supervise.Event{Kind: supervise.EvDied, PID: pid, Status: supervise.WaitStatus(st), At: u.Now()})
+}
+
+// Signal implements supervise.Port.
+func (u *unit) Signal(pid int32, sig syscall.Signal, group bool) {
+	if err := u.k.table.Signal(pid, sig, group); err != nil && err != unix.ESRCH {
+		u.k.report(Warning, u.name(), "signal", u.name(), err)
+	}
+}
+
+// Arm implements supervise.Port.
+func (u *unit) Arm(t supervise.Timer, after time.Duration) {
+	if u.timers == nil {
+		u.timers = new([supervise.Timers]*time.Timer)
+	}
+	if u.timers[t] != nil {
+		u.timers[t].Reset(after)
+		return
+	}
+	u.timers[t] = time.AfterFunc(after, func() {
+		if t == supervise.TimerControl {
+			u.PostControl()
+			return
+		}
+		u.Post(supervise.Event{Kind: supervise.EvTimer, Timer: t, At: u.Now()})
+	})
+}
+
+// Disarm implements supervise.Port.
+func (u *unit) Disarm(t supervise.Timer) {
+	if u.timers != nil && u.timers[t] != nil {
+		u.timers[t].Stop()
+	}
+}
+
+// Announce implements supervise.Port.
+func (u *unit) Announce(r status.Record, exiting bool) {
+	u.mu.Lock()
+	u.record, u.exiting = r, exiting
+	if r.PID != 0 && r.Process == status.ProcessRun {
+		u.fault, u.fresh = 0, false
+	}
+	u.order(jobStatus)
+	if u.k.texts == textsLater {
+		u.order(jobTexts)
+	}
+	u.mu.Unlock()
+}
+
+// Emit implements supervise.Port.
+func (u *unit) Emit(c supervise.Change) {
+	if u.k.config.Changed == nil {
+		return
+	}
+	u.mu.Lock()
+	u.changes = append(u.changes, c)
+	u.order(jobStatus)
+	u.mu.Unlock()
+}
+
+// MarkDown implements supervise.Port.
+func (u *unit) MarkDown(on bool) {
+	if err := servicedir.SetDown(u.dir.FD, on); err != nil {
+		u.k.report(Warning, u.name(), "change", u.name()+"/down", err)
+	}
+}
+
+// Panicked implements supervise.Port.
+func (u *unit) Panicked(reason any) {
+	text := "internal error"
+	switch r := reason.(type) {
+	case error:
+		text += ": " + r.Error()
+	case string:
+		text += ": " + r
+	}
+	u.k.report(Warning, u.name(), text+" (in "+u.name()+")", "", nil)
+}
+
+// Closed implements supervise.Port.
+func (u *unit) Closed() {
+	for t := supervise.Timer(0); t < supervise.Timers; t++ {
+		u.Disarm(t)
+	}
+	u.mu.Lock()
+	u.order(jobClose)
+	u.mu.Unlock()
+}
+
+func (u *unit) close() {
+	if u.k.texts == textsLater {
+		u.writeTexts()
+	}
+	u.k.detach(u)
+	u.dir.Close()
+	if u.entry != nil {
+		u.entry.scanner.post(message{kind: msgClosed, unit: u})
+		return
+	}
+	u.k.alone <- nil
+}
+
+func (u *unit) writeStatus() {
+	u.mu.Lock()
+	r, exiting, changes := u.record, u.exiting, u.changes
+	u.changes = nil
+	u.mu.Unlock()
+	if u.k.texts == textsFirst {
+		u.writeText(&r, exiting)
+	}
+	var buf [status.MaxSize]byte
+	b := r.Append(buf[:0], u.k.layout)
+	if string(b) != string(u.last[:u.lastLen]) {
+		err := u.dir.WriteStatus(b)
+		if err == nil {
+			u.missing = false
+			u.lastLen = uint8(copy(u.last[:], b))
+		} else {
+			u.lastLen = 0
+			if !u.missing {
+				u.missing = true
+				u.k.report(Warning, u.name(), "write", u.name()+"/supervise/status", err)
+			}
+		}
+	}
+	for _, c := range changes {
+		u.k.config.Changed(u.name(), c)
+	}
+}
+
+func (u *unit) writeTexts() {
+	u.mu.Lock()
+	r, exiting := u.record, u.exiting
+	u.mu.Unlock()
+	u.writeText(&r, exiting)
+}
+
+// writeText brings pid and stat up to date, each only if it would change.
+func (u *unit) writeText(r *status.Record, exiting bool) {
+	var buf [64]byte
+	if !u.texted || u.pid != r.PID {
+		if err := u.dir.WriteText("pid", r.AppendPID(buf[:0])); err != nil {
+			u.textFailed("pid", err)
+		}
+		u.pid = r.PID
+	}
+	stat := uint16(r.Process) | uint16(r.Want)<<2
+	for i, flag := range [...]bool{r.Paused, r.GotTerm, exiting} {
+		if flag {
+			stat |= 1 << (10 + i)
+		}
+	}
+	if !u.texted || u.stat != stat {
+		if err := u.dir.WriteText("stat", r.AppendStat(buf[:0], exiting)); err != nil {
+			u.textFailed("stat", err)
+		}
+		u.stat = stat
+	}
+	u.texted = true
+}
+
+func (u *unit) textFailed(name string, err error) {
+	if !u.missing {
+		u.missing = true
+		u.k.report(Warning, u.name(), "write", u.name()+"/supervise/"+name, err)
+	}
+}
