@@ -57,7 +57,7 @@ func signalOf(p *Policy, letter byte) syscall.Signal {
 // control obeys one byte of the control FIFO. HoldsControl keeps bytes away
 // while a start or a control script is under way; one that comes all the same
 // may still change the wish, but reaches no process.
-func (m *Machine) control(p *Policy, ev Event, a *Actions) {
+func (m *Machine) control(p *Policy, ev *Event, a *Actions) {
 	if !knows(p, ev.Byte) {
 		return
 	}
@@ -92,7 +92,7 @@ func (m *Machine) control(p *Policy, ev Event, a *Actions) {
 }
 
 // wish sets the wish for a process and, if start, sees to it that there is one.
-func (m *Machine) wish(p *Policy, w status.Want, start bool, ev Event, a *Actions) {
+func (m *Machine) wish(p *Policy, w status.Want, start bool, ev *Event, a *Actions) {
 	m.Want = w
 	if w == status.WantUp {
 		m.Failed = false
@@ -121,7 +121,7 @@ func (m *Machine) wish(p *Policy, w status.Want, start bool, ev Event, a *Action
 	m.start(p, ev.At, a)
 }
 
-func (m *Machine) down(p *Policy, ev Event, a *Actions) {
+func (m *Machine) down(p *Policy, ev *Event, a *Actions) {
 	m.Want = status.WantDown
 	switch {
 	case m.alive() && ev.Group:
@@ -139,7 +139,7 @@ func (m *Machine) down(p *Policy, ev Event, a *Actions) {
 	a.add(Action{Kind: Announce})
 }
 
-func (m *Machine) pauseOrContinue(p *Policy, ev Event, a *Actions) {
+func (m *Machine) pauseOrContinue(p *Policy, ev *Event, a *Actions) {
 	pause := ev.Byte == 'p' || ev.Byte == 'P'
 	if !m.alive() {
 		if p.PauseWhenDown {
@@ -153,7 +153,7 @@ func (m *Machine) pauseOrContinue(p *Policy, ev Event, a *Actions) {
 	m.signal(p, ev, a)
 }
 
-func (m *Machine) signal(p *Policy, ev Event, a *Actions) {
+func (m *Machine) signal(p *Policy, ev *Event, a *Actions) {
 	if !m.alive() {
 		return
 	}

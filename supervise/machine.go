@@ -88,56 +88,58 @@ type Machine struct {
 // nothing.
 func (m Machine) Step(p *Policy, ev Event) (Machine, Actions) {
 	var a Actions
-	if m.Phase == PhaseGone {
-		return m, a
-	}
-	if !m.Booted && ev.Kind != EvBoot {
-		return m, a
+	m.step(p, &ev, &a)
+	return m, a
+}
+
+// step is Step in place.
+func (m *Machine) step(p *Policy, ev *Event, a *Actions) {
+	if m.Phase == PhaseGone || !m.Booted && ev.Kind != EvBoot {
+		return
 	}
 	switch ev.Kind {
 	case EvBoot:
-		m.boot(p, ev, &a)
+		m.boot(p, ev, a)
 	case EvControl:
-		m.control(p, ev, &a)
+		m.control(p, ev, a)
 	case EvStarted:
-		m.started(p, ev, &a)
+		m.started(p, ev, a)
 	case EvStartFailed:
-		m.startFailed(p, ev, &a)
+		m.startFailed(p, ev, a)
 	case EvDied:
-		m.died(p, ev, &a)
+		m.died(p, ev, a)
 	case EvConsulted:
-		m.consulted(p, ev, &a)
+		m.consulted(p, ev, a)
 	case EvTimer:
-		m.timer(p, ev, &a)
+		m.timer(p, ev, a)
 	case EvReady:
-		m.ready(ev, &a)
+		m.ready(ev, a)
 	case EvAdopted:
-		m.adopted(p, ev, &a)
+		m.adopted(p, ev, a)
 	case EvNeeds:
 		m.Needy = !ev.Flag
-		m.holdOrRelease(p, ev.At, &a)
+		m.holdOrRelease(p, ev.At, a)
 	case EvLoad:
-		m.load(p, ev, &a)
+		m.load(p, ev, a)
 	case EvFacts:
-		m.facts(p, ev, &a)
+		m.facts(p, ev, a)
 	case EvRemoved:
 		m.Removed = true
 		if p.RemovedStops {
-			m.exit(p, true, ev.At, &a)
+			m.exit(p, true, ev.At, a)
 		}
 	case EvReturned:
 		m.Removed = false
 	case EvShutdown:
-		m.shutdown(p, ev.At, &a)
+		m.shutdown(p, ev.At, a)
 	case EvDrain:
-		m.drain(p, ev.At, &a)
+		m.drain(p, ev.At, a)
 	case EvSlow:
 		if m.Asked && !m.Slow {
 			m.Slow = true
 			a.add(Action{Kind: Announce})
 		}
 	}
-	return m, a
 }
 
 // HoldsControl tells how long control bytes have to wait in the FIFO: those
@@ -164,7 +166,7 @@ func (m *Machine) vacant() bool {
 	return m.PID == 0 && !m.Asked && m.Consulting == 0 && m.Phase != PhaseFinishing
 }
 
-func (m *Machine) boot(p *Policy, ev Event, a *Actions) {
+func (m *Machine) boot(p *Policy, ev *Event, a *Actions) {
 	if m.Booted {
 		return
 	}
@@ -226,7 +228,7 @@ func (m *Machine) consult(p *Policy, letter byte, a *Actions) bool {
 	return true
 }
 
-func (m *Machine) started(p *Policy, ev Event, a *Actions) {
+func (m *Machine) started(p *Policy, ev *Event, a *Actions) {
 	if !m.Asked {
 		return
 	}
@@ -262,7 +264,7 @@ func (m *Machine) started(p *Policy, ev Event, a *Actions) {
 	}
 }
 
-func (m *Machine) startFailed(p *Policy, ev Event, a *Actions) {
+func (m *Machine) startFailed(p *Policy, ev *Event, a *Actions) {
 	if !m.Asked {
 		return
 	}
@@ -309,7 +311,7 @@ func (m *Machine) endWait(a *Actions) {
 	}
 }
 
-func (m *Machine) died(p *Policy, ev Event, a *Actions) {
+func (m *Machine) died(p *Policy, ev *Event, a *Actions) {
 	if m.PID == 0 || ev.PID != m.PID {
 		return
 	}
@@ -503,7 +505,7 @@ func (m *Machine) armKill(p *Policy, a *Actions) {
 	}
 }
 
-func (m *Machine) consulted(p *Policy, ev Event, a *Actions) {
+func (m *Machine) consulted(p *Policy, ev *Event, a *Actions) {
 	letter := m.Consulting
 	if letter == 0 {
 		return
@@ -556,7 +558,7 @@ func (m *Machine) consulted(p *Policy, ev Event, a *Actions) {
 	}
 }
 
-func (m *Machine) timer(p *Policy, ev Event, a *Actions) {
+func (m *Machine) timer(p *Policy, ev *Event, a *Actions) {
 	switch ev.Timer {
 	case TimerRestart:
 		// A firing that was under way when the timer was armed anew is early.
@@ -596,7 +598,7 @@ func (m *Machine) kill(t Timer, a *Actions) {
 	a.add(Action{Kind: Arm, Timer: t, After: killAgain})
 }
 
-func (m *Machine) ready(ev Event, a *Actions) {
+func (m *Machine) ready(ev *Event, a *Actions) {
 	if m.Phase != PhaseUp || m.Script != ScriptRun {
 		return
 	}
@@ -607,7 +609,7 @@ func (m *Machine) ready(ev Event, a *Actions) {
 }
 
 // adopted takes over a process; only right after boot, in place of a start.
-func (m *Machine) adopted(p *Policy, ev Event, a *Actions) {
+func (m *Machine) adopted(p *Policy, ev *Event, a *Actions) {
 	if m.Phase != PhaseDown || !m.vacant() {
 		return
 	}
@@ -632,7 +634,7 @@ func (m *Machine) holdOrRelease(p *Policy, at Instant, a *Actions) {
 }
 
 // load suspends what runs above its load limit, and holds what does not.
-func (m *Machine) load(p *Policy, ev Event, a *Actions) {
+func (m *Machine) load(p *Policy, ev *Event, a *Actions) {
 	if m.Loaded == ev.Flag {
 		return
 	}
@@ -647,7 +649,7 @@ func (m *Machine) load(p *Policy, ev Event, a *Actions) {
 	m.holdOrRelease(p, ev.At, a)
 }
 
-func (m *Machine) facts(p *Policy, ev Event, a *Actions) {
+func (m *Machine) facts(p *Policy, ev *Event, a *Actions) {
 	m.Facts = ev.Facts
 	// A script that could not be executed was looked at again: flag says that
 	// it changed.

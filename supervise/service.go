@@ -85,7 +85,7 @@ func (s *Service) rouse() {
 
 // next takes the oldest event. With none left, more is false and the goroutine
 // counts as asleep.
-func (s *Service) next() (ev Event, more bool) {
+func (s *Service) next(ev *Event) (more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.control {
@@ -96,11 +96,11 @@ func (s *Service) next() (ev Event, more bool) {
 			s.box = nil
 		}
 		s.awake = false
-		return ev, false
+		return false
 	}
-	ev = s.box[0]
+	*ev = s.box[0]
 	s.box = s.box[:copy(s.box, s.box[1:])]
-	return ev, true
+	return true
 }
 
 // Run is the service's goroutine. It ends when the machine is gone.
@@ -122,14 +122,17 @@ func (s *Service) turn() (more bool) {
 			more = true
 		}
 	}()
-	ev, more := s.next()
-	if more {
-		if ev.Kind == EvDied {
+	x := scratches.Get().(*scratch)
+	more = s.next(&x.event)
+	if !more {
+		scratches.Put(x)
+	} else {
+		if x.event.Kind == EvDied {
 			// What was written before a death counts before it: a run script
 			// that does "svc -d ." and exits must not be started again.
 			s.readControl(true)
 		}
-		s.step(&ev)
+		s.take(x)
 	}
 	if s.unread {
 		more = s.readControl(false) || more
@@ -167,16 +170,32 @@ func (s *Service) readControl(dying bool) (again bool) {
 			group = b == '+'
 			continue
 		}
-		s.step(&Event{Kind: EvControl, Byte: b, Group: group, At: now})
+		x := scratches.Get().(*scratch)
+		x.event = Event{Kind: EvControl, Byte: b, Group: group, At: now}
+		s.take(x)
 	}
 }
 
-func (s *Service) step(ev *Event) {
-	next, actions := s.machine.Step(s.policy, *ev)
-	s.machine = next
-	for i := range actions.All() {
-		s.do(&actions.list[i])
+// scratch is what a step works on. It is shared by all services in turn, so that
+// the stack of none of them has to hold it: at 2 KiB a stack, that is half the
+// memory of a service.
+type scratch struct {
+	machine Machine
+	event   Event
+	actions Actions
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+// take runs one event through the machine and carries out what follows.
+func (s *Service) take(x *scratch) {
+	x.machine, x.actions.n = s.machine, 0
+	x.machine.step(s.policy, &x.event, &x.actions)
+	s.machine = x.machine
+	for i := range x.actions.All() {
+		s.do(&x.actions.list[i])
 	}
+	scratches.Put(x)
 }
 
 func (s *Service) do(x *Action) {

@@ -35,7 +35,7 @@ func (u *unit) startControl() {
 		c.StartFailed(err, true, time.Now())
 		return
 	}
-	u.spawn(p, c)
+	u.spawn(new(spawn.Request), p, c)
 }
 
 // controlScript is a control script under way.

@@ -47,4 +47,4 @@ func newReporter(to func(Report)) *reporter {
 	return r
 }
 
-func (r *reporter) post(rep Report) { r.lane.Post(lane.Urgent, rep) }
+func (r *reporter) post(rep Report) { r.lane.Post(lane.Urgent, &lane.Node[Report]{Job: rep}) }

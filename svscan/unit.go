@@ -33,13 +33,15 @@ type unit struct {
 	// stdout changes when a log service appears later.
 	stdout atomic.Int32
 
-	timers *[supervise.Timers]*time.Timer // made when the first is armed
-	fault  syscall.Errno                  // why the last start failed, if it was reported
+	request spawn.Request                  // for run, finish and the like: one at a time
+	timers  *[supervise.Timers]*time.Timer // made when the first is armed
+	fault   syscall.Errno                  // why the last start failed, if it was reported
 
 	mu       sync.Mutex
 	pending  jobs
 	script   supervise.Script // being started, or running
 	posted   [lane.Idle + 1]bool
+	nodes    [lane.Idle + 1]lane.Node[diskJob]
 	writing  bool
 	exiting  bool
 	missing  bool // the status file could not be written, and that was said
@@ -129,7 +131,8 @@ func (u *unit) order(j jobs) {
 func (u *unit) repost(level int) {
 	if !u.posted[level] && !u.writing {
 		u.posted[level] = true
-		u.k.disk.Post(level, diskJob{u, level})
+		u.nodes[level].Job = diskJob{u, level}
+		u.k.disk.Post(level, &u.nodes[level])
 	}
 }
 
@@ -317,19 +320,15 @@ func (u *unit) Spawn(s supervise.Script, last supervise.WaitStatus) {
 	case supervise.ScriptStop:
 		p = u.k.stop
 	}
-	u.spawn(p, u)
+	u.spawn(&u.request, p, u)
 }
 
-func (u *unit) spawn(p *spawn.Program, owner spawn.Owner) {
-	r := spawn.Request{
-		Owner: owner, Program: p, Dir: u.dir.FD,
-		Stdin: int(u.stdin), Stdout: int(u.stdout.Load()), Notify: -1,
-	}
+func (u *unit) spawn(r *spawn.Request, p *spawn.Program, owner spawn.Owner) {
+	r.Owner, r.Program, r.Dir = owner, p, u.dir.FD
+	r.Stdin, r.Stdout, r.Notify = int(u.stdin), int(u.stdout.Load()), -1
 	switch u.k.config.Dialect {
-	case supervise.S6:
+	case supervise.S6, supervise.Encore:
 		r.Session = true
-	case supervise.Encore:
-		r.Session = true // unless no-setsid
 	}
 	u.k.spawner.Spawn(r)
 }
@@ -362,7 +361,7 @@ func (u *unit) startFinish() {
 		u.StartFailed(err, true, time.Now())
 		return
 	}
-	u.spawn(p, u)
+	u.spawn(&u.request, p, u)
 }
 
 // Started implements spawn.Owner.
@@ -553,7 +552,7 @@ func (u *unit) writeTexts() {
 func (u *unit) writeText(r *status.Record, exiting bool) {
 	var buf [64]byte
 	if !u.texted || u.pid != r.PID {
-		if err := u.dir.WriteText("pid", r.AppendPID(buf[:0])); err != nil {
+		if err := u.dir.WritePID(r.AppendPID(buf[:0])); err != nil {
 			u.textFailed("pid", err)
 		}
 		u.pid = r.PID
@@ -565,7 +564,7 @@ func (u *unit) writeText(r *status.Record, exiting bool) {
 		}
 	}
 	if !u.texted || u.stat != stat {
-		if err := u.dir.WriteText("stat", r.AppendStat(buf[:0], exiting)); err != nil {
+		if err := u.dir.WriteStat(r.AppendStat(buf[:0], exiting)); err != nil {
 			u.textFailed("stat", err)
 		}
 		u.stat = stat

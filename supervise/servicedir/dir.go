@@ -55,8 +55,16 @@ type Dir struct {
 	Control int // reads control bytes; also the writer that keeps EOF away
 	OK      int
 
-	shown bool // status exists
-	spare bool // and .status, the other of the pair
+	status, stat, pid pair
+}
+
+// pair is a file that is replaced often, and the hidden one that it changes
+// places with.
+type pair struct {
+	shown bool
+	spare bool
+	size  uint8 // of the hidden file
+	last  uint8 // of the one shown
 }
 
 // Remade is set in Open's result when a file stood in the place of a FIFO.
@@ -174,72 +182,79 @@ func (d *Dir) Close() {
 	}
 }
 
-const (
-	statusFile  = StateDir + "/status"
-	statusSpare = StateDir + "/.status"
-)
-
 // noExchange is set where the file system or the kernel cannot exchange names.
 var noExchange atomic.Bool
 
 // WriteStatus publishes the status file: readers find it whole at any instant,
 // before or after.
+func (d *Dir) WriteStatus(b []byte) error {
+	return d.publish(&d.status, StateDir+"/status", StateDir+"/.status", b)
+}
+
+// WriteStat publishes runit's text file stat, and WritePID pid.
+func (d *Dir) WriteStat(b []byte) error {
+	return d.publish(&d.stat, StateDir+"/stat", StateDir+"/.stat", b)
+}
+
+// WritePID is described with WriteStat.
+func (d *Dir) WritePID(b []byte) error {
+	return d.publish(&d.pid, StateDir+"/pid", StateDir+"/.pid", b)
+}
+
+// publish replaces a small file.
 //
 // A rename over the old file costs ten times an exchange of names on ext4, which
-// writes the replaced file's successor to disk first. So there are two files:
-// the hidden one is rewritten, then both change names.
-func (d *Dir) WriteStatus(b []byte) error {
-	if !d.shown {
-		// Nobody looks before ok has a reader, so the first need not be atomic;
-		// a hidden file left by a former life has any length.
-		unix.Unlinkat(d.FD, statusSpare, 0)
-		if err := d.write(statusFile, b, unix.O_TRUNC); err != nil {
+// first writes the successor of what is replaced to disk. So there are two files
+// that take turns: the hidden one is rewritten, then both change names.
+func (d *Dir) publish(p *pair, shown, hidden string, b []byte) error {
+	if !p.shown {
+		// A hidden file from a former life has any length. The first that is
+		// shown is read by nobody before ok has a reader, or not at all yet.
+		unix.Unlinkat(d.FD, hidden, 0)
+		if err := d.write(shown, b, true); err != nil {
 			return err
 		}
-		d.shown = true
+		p.shown, p.last = true, uint8(len(b))
 		return nil
 	}
-	flags := 0
-	if !d.spare {
-		flags = unix.O_TRUNC
+	size := p.size
+	if !p.spare {
+		size = 0
 	}
-	if err := d.write(statusSpare, b, flags); err != nil {
+	// Truncating to nothing first would have ext4 write to disk, too.
+	if err := d.write(hidden, b, int(size) > len(b)); err != nil {
 		return err
 	}
-	d.spare = true
+	p.spare, p.size = true, uint8(len(b))
 	if !noExchange.Load() {
-		err := unix.Renameat2(d.FD, statusSpare, d.FD, statusFile, unix.RENAME_EXCHANGE)
+		err := unix.Renameat2(d.FD, hidden, d.FD, shown, unix.RENAME_EXCHANGE)
 		switch err {
 		case nil:
+			p.size, p.last = p.last, p.size
 			return nil
 		case unix.EINVAL, unix.ENOSYS:
 			noExchange.Store(true)
-		case unix.ENOENT: // somebody removed status
+		case unix.ENOENT: // somebody removed the one shown
 		default:
-			return fmt.Errorf("unable to rename %s: %w", statusSpare, err)
+			return fmt.Errorf("unable to rename %s: %w", hidden, err)
 		}
 	}
-	d.spare = false
-	return unix.Renameat(d.FD, statusSpare, d.FD, statusFile)
+	p.spare, p.last = false, uint8(len(b))
+	return unix.Renameat(d.FD, hidden, d.FD, shown)
 }
 
-// WriteText replaces one of the text files of supervise/, atomically.
-func (d *Dir) WriteText(name string, b []byte) error {
-	file := StateDir + "/" + name
-	if err := d.write(file+".new", b, unix.O_TRUNC); err != nil {
-		return err
-	}
-	return unix.Renameat(d.FD, file+".new", d.FD, file)
-}
-
-func (d *Dir) write(path string, b []byte, flags int) error {
-	fd, err := unix.Openat(d.FD, path, unix.O_WRONLY|unix.O_CREAT|unix.O_NONBLOCK|unix.O_CLOEXEC|flags, 0o644)
+// write writes a file; cut says that it may be longer than b.
+func (d *Dir) write(path string, b []byte, cut bool) error {
+	fd, err := unix.Openat(d.FD, path, unix.O_WRONLY|unix.O_CREAT|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o644)
 	if err != nil {
 		return err
 	}
 	n, err := unix.Write(fd, b)
 	if err == nil && n < len(b) {
 		err = unix.ENOSPC
+	}
+	if err == nil && cut {
+		err = unix.Ftruncate(fd, int64(len(b)))
 	}
 	if e := unix.Close(fd); err == nil {
 		err = e

@@ -13,6 +13,14 @@ import (
 	"time"
 )
 
+// Node is a job's place in a queue. It belongs to whoever posts it, so that
+// posting allocates nothing, and may be posted again once Work was called with
+// its job.
+type Node[T any] struct {
+	Job  T
+	next *Node[T]
+}
+
 // Lane carries jobs of type T, those of a lower level first, to a worker with
 // state of type W.
 type Lane[T, W any] struct {
@@ -36,6 +44,7 @@ type Lane[T, W any] struct {
 	began   time.Time
 	serial  int // of the worker in charge
 	watched bool
+	guard   *time.Timer
 	closed  bool
 }
 
@@ -50,18 +59,20 @@ const (
 // Start makes the first worker and returns when Begin is over.
 func (l *Lane[T, W]) Start() {
 	l.wake = sync.NewCond(&l.mu)
+	l.guard = time.AfterFunc(time.Hour, l.watch)
+	l.guard.Stop()
 	ready := make(chan struct{})
 	go l.worker(0, ready)
 	<-ready
 }
 
 // Post appends a job. It never blocks.
-func (l *Lane[T, W]) Post(level int, job T) {
+func (l *Lane[T, W]) Post(level int, job *Node[T]) {
 	l.mu.Lock()
 	l.queues[level].push(job)
 	if !l.watched {
 		l.watched = true
-		time.AfterFunc(l.Limit, l.watch)
+		l.guard.Reset(l.Limit)
 	}
 	l.mu.Unlock()
 	l.wake.Signal()
@@ -145,42 +156,40 @@ func (l *Lane[T, W]) watch() {
 			go l.worker(l.serial, make(chan struct{}))
 		}
 	}
-	time.AfterFunc(next, l.watch)
+	l.guard.Reset(next)
 }
 
 func (l *Lane[T, W]) empty() bool {
 	for i := range l.queues {
-		if l.queues[i].len() > 0 {
+		if l.queues[i].first != nil {
 			return false
 		}
 	}
 	return true
 }
 
-// queue is a FIFO that gives its memory back when a burst is over.
+// queue is a FIFO of nodes.
 type queue[T any] struct {
-	list []T
-	head int
+	first, last *Node[T]
 }
 
-func (q *queue[T]) len() int { return len(q.list) - q.head }
-
-func (q *queue[T]) push(x T) { q.list = append(q.list, x) }
-
-func (q *queue[T]) pop() (x T, ok bool) {
-	if q.len() == 0 {
-		return x, false
+func (q *queue[T]) push(n *Node[T]) {
+	n.next = nil
+	if q.last == nil {
+		q.first = n
+	} else {
+		q.last.next = n
 	}
-	var none T
-	x, q.list[q.head] = q.list[q.head], none
-	q.head++
-	if q.head == len(q.list) {
-		q.head = 0
-		if cap(q.list) > 64 {
-			q.list = nil
-		} else {
-			q.list = q.list[:0]
-		}
+	q.last = n
+}
+
+func (q *queue[T]) pop() (job T, ok bool) {
+	n := q.first
+	if n == nil {
+		return job, false
 	}
-	return x, true
+	if q.first = n.next; q.first == nil {
+		q.last = nil
+	}
+	return n.Job, true
 }

@@ -6,7 +6,11 @@ package pump
 import (
 	"fmt"
 
+	"unsafe"
+
 	"golang.org/x/sys/unix"
+
+	"upkeep/svscan/internal/block"
 )
 
 // Pump is an epoll instance. Its methods may be called from any goroutine.
@@ -37,6 +41,9 @@ func New() (*Pump, error) {
 
 const stopToken = 1<<64 - 1
 
+// forever is a time-out of -1.
+const forever = ^uintptr(0)
+
 // Add watches fd for input. Each time more arrives, token is delivered once: the
 // owner then reads until there is nothing left. Closing fd ends the watch.
 func (p *Pump) Add(fd int, token uint64) error {
@@ -52,12 +59,13 @@ func (p *Pump) Add(fd int, token uint64) error {
 func (p *Pump) Run(deliver func(token uint64)) {
 	events := make([]unix.EpollEvent, 64)
 	for {
-		n, err := unix.EpollWait(p.epoll, events, -1)
-		if err == unix.EINTR {
+		n, errno := block.Syscall(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll), uintptr(unsafe.Pointer(&events[0])),
+			uintptr(len(events)), forever, 0, 0)
+		if errno == unix.EINTR {
 			continue
 		}
-		if err != nil {
-			break
+		if errno != 0 {
+			panic("epoll_wait: " + errno.Error()) // only a bad descriptor does that
 		}
 		for _, ev := range events[:n] {
 			token := uint64(uint32(ev.Fd)) | uint64(uint32(ev.Pad))<<32

@@ -14,6 +14,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"upkeep/svscan/internal/block"
 )
 
 // Owner is told of the end of its child. Died must not block.
@@ -158,8 +160,9 @@ func (t *Table) reapAll(batch []exit) []exit {
 
 // waitAny waits for any child to end and leaves it a zombie.
 func waitAny(info *[128]byte, options uintptr) syscall.Errno {
-	_, _, errno := syscall.Syscall6(unix.SYS_WAITID, unix.P_ALL, 0,
+	_, errno := block.Syscall(unix.SYS_WAITID, unix.P_ALL, 0,
 		uintptr(unsafe.Pointer(info)), unix.WEXITED|unix.WNOWAIT|options, 0, 0)
+	runtime.KeepAlive(info)
 	return errno
 }
 

@@ -58,7 +58,7 @@ type Owner interface {
 }
 
 // Request is one process to start. Descriptors are those of the process; none of
-// them may be closed before the answer.
+// them may be closed, and the request not changed, before the answer.
 type Request struct {
 	Owner   Owner
 	Program *Program
@@ -69,12 +69,14 @@ type Request struct {
 	At      int
 	Session bool // setsid
 	Group   bool // setpgid
+
+	node lane.Node[*Request]
 }
 
 // Spawner starts processes one after the other.
 type Spawner struct {
 	table   *reap.Table
-	lane    lane.Lane[Request, *thread]
+	lane    lane.Lane[*Request, *thread]
 	env     []*byte
 	limit   *unix.Rlimit
 	ignored uint64
@@ -110,19 +112,22 @@ func New(t *reap.Table, o Options) (*Spawner, error) {
 		return nil, err
 	}
 	s.private = !o.Shared && canFetch()
-	s.lane = lane.Lane[Request, *thread]{
+	s.lane = lane.Lane[*Request, *thread]{
 		Work:   s.start,
 		Begin:  s.begin,
 		Locked: true,
 		Limit:  hang,
-		Late:   func(r Request) { r.Owner.Slow() },
+		Late:   func(r *Request) { r.Owner.Slow() },
 	}
 	s.lane.Start()
 	return s, nil
 }
 
 // Spawn starts a process some time soon and tells the owner. It never blocks.
-func (s *Spawner) Spawn(r Request) { s.lane.Post(lane.Urgent, r) }
+func (s *Spawner) Spawn(r *Request) {
+	r.node.Job = r
+	s.lane.Post(lane.Urgent, &r.node)
+}
 
 // openPoller makes the runtime open its own epoll now: it may use that from any
 // thread, so it has to be in the private tables as well. top is above it.
@@ -190,7 +195,7 @@ func (t *thread) drop(fd int) {
 	}
 }
 
-func (s *Spawner) start(t *thread, r Request) {
+func (s *Spawner) start(t *thread, r *Request) {
 	c := &t.child
 	*c = child{
 		dir: -1, fds: [3]int{-1, -1, -1}, extra: -1, extraAt: r.At,

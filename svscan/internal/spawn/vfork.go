@@ -12,10 +12,11 @@ import (
 
 // Why not syscall.ForkExec: it holds a processor of the Go runtime until the
 // child has executed. An exec that hangs would then stop every goroutine at the
-// next garbage collection. Here the runtime is told, as for any system call.
+// next garbage collection. Here the runtime is told, as for any system call
+// that blocks.
 
-//go:linkname entersyscall runtime.entersyscall
-func entersyscall()
+//go:linkname entersyscallblock runtime.entersyscallblock
+func entersyscallblock()
 
 //go:linkname exitsyscall runtime.exitsyscall
 func exitsyscall()
@@ -90,7 +91,7 @@ func forkBlocked(c *child) int {
 	var old uint64
 	all := ^uint64(0)
 	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
-	entersyscall()
+	entersyscallblock()
 	r := forkExec(c)
 	exitsyscall()
 	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)

@@ -1,0 +1,12 @@
+package daemontools
+
+import (
+	"testing"
+
+	"upkeep/compat/cli"
+	"upkeep/compat/cli/clitest"
+)
+
+func TestMain(m *testing.M) {
+	clitest.Main(m, map[string]cli.Applet{"svc": Svc, "svok": Svok, "svstat": Svstat})
+}

@@ -1,0 +1,40 @@
+package daemontools
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"upkeep/supervise"
+)
+
+// stopSignals is readable once TERM or INT asked encore's supervise to stop. In
+// the other dialects they keep their default action.
+func stopSignals(d supervise.Dialect) <-chan struct{} {
+	if d != supervise.Encore && d != supervise.Runit {
+		return nil
+	}
+	stop := make(chan struct{})
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGTERM)
+	if d == supervise.Encore {
+		signal.Notify(c, syscall.SIGINT)
+	}
+	go func() { // for the rest of the process's life
+		<-c
+		close(stop)
+	}()
+	return stop
+}
+
+// enterable fails with the errno that a chdir to dir would have.
+func enterable(dir string) error {
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Faccessat(fd, ".", unix.X_OK, unix.AT_EACCESS)
+}
