@@ -177,8 +177,10 @@ func (m *Machine) boot(p *Policy, ev *Event, a *Actions) {
 	m.Want = status.WantUp
 	if ev.Facts.Down {
 		m.Want = status.WantDown
+		a.add(Action{Kind: Announce})
 		return
 	}
+	// The first status is the one with the pid.
 	m.start(p, ev.At, a)
 }
 
@@ -224,6 +226,9 @@ func (m *Machine) consult(p *Policy, letter byte, a *Actions) bool {
 		return false
 	}
 	m.Consulting = letter
+	if letter == 'u' {
+		a.add(Action{Kind: Announce}) // the script may look
+	}
 	a.add(Action{Kind: Consult, Byte: letter})
 	return true
 }

@@ -45,6 +45,14 @@ type Config struct {
 // for it.
 const diskLimit = 2 * time.Second
 
+// disks is how many units may be written for at the same time. A full boot is
+// bound by the creation of files, which file systems do in parallel.
+const disks = 2
+
+// quiet is what text files wait for: nothing needs them at once, and at boot
+// everything else should be done first.
+const quiet = 50 * time.Millisecond
+
 // fdReserve is how many descriptors are kept free for status files and pipes of
 // services that run already.
 const fdReserve = 64
@@ -62,7 +70,7 @@ type kernel struct {
 	spawner *spawn.Spawner
 	pump    *pump.Pump
 	dirs    *watch.Dirs // nil: nothing is watched
-	disk    lane.Lane[diskJob, struct{}]
+	disk    [disks]lane.Lane[diskJob, struct{}]
 	reports *reporter
 	run     *spawn.Program
 	start   *spawn.Program
@@ -72,6 +80,7 @@ type kernel struct {
 	mu        sync.Mutex
 	units     []*unit // by token
 	free      []uint32
+	made      int           // units, so as to spread them over the disk lanes
 	watched   map[int]*unit // by watch
 	unwatched bool          // and said so
 }
@@ -144,12 +153,13 @@ func newKernel(c Config) (*kernel, error) {
 			return nil, err
 		}
 	}
-	k.disk = lane.Lane[diskJob, struct{}]{
-		Work:  func(_ struct{}, j diskJob) { j.unit.write(j.level) },
-		Begin: func() struct{} { return struct{}{} },
-		Limit: diskLimit,
+	for i := range k.disk {
+		l := &k.disk[i]
+		l.Work = func(_ struct{}, j diskJob) { j.unit.write(j.level) }
+		l.Begin = func() struct{} { return struct{}{} }
+		l.Limit, l.Quiet = diskLimit, quiet
+		l.Start()
 	}
-	k.disk.Start()
 	go k.table.Run()         // until the process ends
 	go k.pump.Run(k.deliver) // likewise
 	return k, nil

@@ -27,6 +27,7 @@ type unit struct {
 	fresh bool                   // appeared while we were looking; its files may still be coming
 	label atomic.Pointer[string] // as messages name it; follows a rename
 	dir   *servicedir.Dir
+	disk  *lane.Lane[diskJob, struct{}]
 	token uint32
 	wd    int32
 	stdin int32
@@ -43,6 +44,7 @@ type unit struct {
 	posted   [lane.Idle + 1]bool
 	nodes    [lane.Idle + 1]lane.Node[diskJob]
 	writing  bool
+	shown    bool // clients can see it
 	exiting  bool
 	missing  bool // the status file could not be written, and that was said
 	record   status.Record
@@ -60,6 +62,10 @@ func newUnit(k *kernel, e *entry, fd int, name string) *unit {
 	u := &unit{k: k, entry: e, stdin: -1, wd: -1, dir: &servicedir.Dir{FD: fd, Lock: -1, Control: -1, OK: -1}}
 	u.stdout.Store(-1)
 	u.setName(name)
+	k.mu.Lock()
+	u.disk = &k.disk[k.made%disks]
+	k.made++
+	k.mu.Unlock()
 	return u
 }
 
@@ -132,7 +138,7 @@ func (u *unit) repost(level int) {
 	if !u.posted[level] && !u.writing {
 		u.posted[level] = true
 		u.nodes[level].Job = diskJob{u, level}
-		u.k.disk.Post(level, &u.nodes[level])
+		u.disk.Post(level, &u.nodes[level])
 	}
 }
 
@@ -188,15 +194,7 @@ func (u *unit) write(level int) {
 // open makes the state directory and sets the service going.
 func (u *unit) open() {
 	facts := u.facts()
-	first := status.Record{Since: status.Now(), Want: status.WantUp, Ready: true}
-	if facts.Down {
-		first.Want = status.WantDown
-	}
-	first.ReadySince = first.Since
-	u.record = first
-	fd := u.dir.FD
-	u.lastLen = uint8(len(first.Append(u.last[:0], u.k.layout)))
-	d, remade, err := servicedir.Open(fd, u.last[:u.lastLen])
+	d, remade, err := servicedir.Open(u.dir.FD)
 	if err == nil {
 		u.dir = d
 		if err = u.k.attach(u); err != nil {
@@ -209,11 +207,6 @@ func (u *unit) open() {
 	}
 	u.reportRemade(remade)
 	u.Init(u, &u.k.policy)
-	if u.k.texts != noTexts {
-		u.mu.Lock()
-		u.order(jobTexts)
-		u.mu.Unlock()
-	}
 	u.Post(supervise.Event{Kind: supervise.EvBoot, Facts: facts, At: u.Now()})
 	u.opened(nil)
 	go u.Run() // ends with the machine: Closed
@@ -525,6 +518,9 @@ func (u *unit) writeStatus() {
 	b := r.Append(buf[:0], u.k.layout)
 	if string(b) != string(u.last[:u.lastLen]) {
 		err := u.dir.WriteStatus(b)
+		if !u.shown {
+			u.show()
+		}
 		if err == nil {
 			u.missing = false
 			u.lastLen = uint8(copy(u.last[:], b))
@@ -539,6 +535,16 @@ func (u *unit) writeStatus() {
 	for _, c := range changes {
 		u.k.config.Changed(u.name(), c)
 	}
+}
+
+// show lets clients see the service, whether or not its status could be written.
+func (u *unit) show() {
+	u.shown = true
+	remade, err := u.dir.Show()
+	if step, ok := errors.AsType[*servicedir.StepError](err); ok {
+		u.k.report(Warning, u.name(), step.Verb, u.name()+"/"+step.File, step.Err)
+	}
+	u.reportRemade(remade)
 }
 
 func (u *unit) writeTexts() {

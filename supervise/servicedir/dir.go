@@ -53,7 +53,7 @@ type Dir struct {
 	FD      int // O_PATH
 	Lock    int
 	Control int // reads control bytes; also the writer that keeps EOF away
-	OK      int
+	OK      int // -1 until Show
 
 	status, stat, pid pair
 }
@@ -67,38 +67,35 @@ type pair struct {
 	last  uint8 // of the one shown
 }
 
-// Remade is set in Open's result when a file stood in the place of a FIFO.
+// Remade tells which files stood in the place of a FIFO and were replaced.
 type Remade struct{ Control, OK bool }
 
-// Open makes and opens the state directory of the service directory fd, which it
-// takes over also on failure. initial is the first content of the status file.
-//
-// The order is daemontools': the lock before anything is touched; ok last, since
-// clients take its having a reader for a sign that all is there.
-func Open(fd int, initial []byte) (d *Dir, remade Remade, err error) {
+// Open makes the state directory of the service directory fd, which it takes over
+// also on failure, and takes the lock before it touches anything else. Clients
+// see a supervised service only from the first WriteStatus on.
+func Open(fd int) (d *Dir, remade Remade, err error) {
 	d = &Dir{FD: fd, Lock: -1, Control: -1, OK: -1}
-	defer func() {
-		if err != nil {
-			d.Close()
-			d = nil
-		}
-	}()
-	if err := makeStateDir(fd); err != nil {
-		return d, remade, &StepError{"create", StateDir, err}
+	if err = makeStateDir(fd); err != nil {
+		err = &StepError{"create", StateDir, err}
+	} else if err = d.lock(); err != nil {
+		err = &StepError{"acquire", StateDir + "/lock", err}
+	} else if d.Control, remade.Control, err = openFIFO(fd, StateDir+"/control", unix.O_RDWR); err != nil {
+		err = &StepError{"read", StateDir + "/control", err}
 	}
-	if err := d.lock(); err != nil {
-		return d, remade, &StepError{"acquire", StateDir + "/lock", err}
-	}
-	if d.Control, remade.Control, err = openFIFO(fd, StateDir+"/control", unix.O_RDWR); err != nil {
-		return d, remade, &StepError{"read", StateDir + "/control", err}
-	}
-	if err := d.WriteStatus(initial); err != nil {
-		return d, remade, &StepError{"write", StateDir + "/status", err}
-	}
-	if d.OK, remade.OK, err = openFIFO(fd, StateDir+"/ok", unix.O_RDONLY); err != nil {
-		return d, remade, &StepError{"read", StateDir + "/ok", err}
+	if err != nil {
+		d.Close()
+		return nil, remade, err
 	}
 	return d, remade, nil
+}
+
+// Show opens ok, whose having a reader tells clients that the service is
+// supervised and that there is a status.
+func (d *Dir) Show() (remade Remade, err error) {
+	if d.OK, remade.OK, err = openFIFO(d.FD, StateDir+"/ok", unix.O_RDONLY); err != nil {
+		err = &StepError{"read", StateDir + "/ok", err}
+	}
+	return remade, err
 }
 
 // makeStateDir makes supervise, or the target of a dangling link of that name
@@ -208,21 +205,20 @@ func (d *Dir) WritePID(b []byte) error {
 // that take turns: the hidden one is rewritten, then both change names.
 func (d *Dir) publish(p *pair, shown, hidden string, b []byte) error {
 	if !p.shown {
-		// A hidden file from a former life has any length. The first that is
-		// shown is read by nobody before ok has a reader, or not at all yet.
-		unix.Unlinkat(d.FD, hidden, 0)
-		if err := d.write(shown, b, true); err != nil {
+		// In a fresh directory there is nobody yet who could see it half made.
+		p.shown = true
+		err := d.write(shown, b, unix.O_EXCL, false)
+		if err == nil {
+			p.last = uint8(len(b))
+			return nil
+		}
+		if err != unix.EEXIST {
 			return err
 		}
-		p.shown, p.last = true, uint8(len(b))
-		return nil
+		p.last = 255 // of whatever length the former life left
 	}
-	size := p.size
-	if !p.spare {
-		size = 0
-	}
-	// Truncating to nothing first would have ext4 write to disk, too.
-	if err := d.write(hidden, b, int(size) > len(b)); err != nil {
+	// Not O_TRUNC: that, too, would have ext4 write to disk.
+	if err := d.write(hidden, b, 0, !p.spare || int(p.size) > len(b)); err != nil {
 		return err
 	}
 	p.spare, p.size = true, uint8(len(b))
@@ -244,8 +240,8 @@ func (d *Dir) publish(p *pair, shown, hidden string, b []byte) error {
 }
 
 // write writes a file; cut says that it may be longer than b.
-func (d *Dir) write(path string, b []byte, cut bool) error {
-	fd, err := unix.Openat(d.FD, path, unix.O_WRONLY|unix.O_CREAT|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o644)
+func (d *Dir) write(path string, b []byte, flags int, cut bool) error {
+	fd, err := unix.Openat(d.FD, path, unix.O_WRONLY|unix.O_CREAT|unix.O_NONBLOCK|unix.O_CLOEXEC|flags, 0o644)
 	if err != nil {
 		return err
 	}
@@ -271,7 +267,9 @@ func (d *Dir) MendFIFOs() (Remade, error) {
 	if r.Control, err = d.mend(d.Control, StateDir+"/control", unix.O_RDWR); err != nil {
 		return r, err
 	}
-	r.OK, err = d.mend(d.OK, StateDir+"/ok", unix.O_RDONLY)
+	if d.OK >= 0 {
+		r.OK, err = d.mend(d.OK, StateDir+"/ok", unix.O_RDONLY)
+	}
 	return r, err
 }
 

@@ -35,6 +35,8 @@ type Lane[T, W any] struct {
 	Limit time.Duration
 	// Late, if set, is told of a job that overran Limit, once a job.
 	Late func(T)
+	// Quiet is how long nothing else must have come for jobs at Idle to be done.
+	Quiet time.Duration
 
 	mu      sync.Mutex
 	wake    *sync.Cond
@@ -45,10 +47,12 @@ type Lane[T, W any] struct {
 	serial  int // of the worker in charge
 	watched bool
 	guard   *time.Timer
+	posted  time.Time // when something came at another level than Idle
+	lull    *time.Timer
 	closed  bool
 }
 
-// Levels of urgency.
+// Levels of urgency. What is posted at Idle waits for a pause.
 const (
 	Urgent = iota
 	Bulk
@@ -61,6 +65,8 @@ func (l *Lane[T, W]) Start() {
 	l.wake = sync.NewCond(&l.mu)
 	l.guard = time.AfterFunc(time.Hour, l.watch)
 	l.guard.Stop()
+	l.lull = time.AfterFunc(time.Hour, func() { l.wake.Signal() })
+	l.lull.Stop()
 	ready := make(chan struct{})
 	go l.worker(0, ready)
 	<-ready
@@ -70,6 +76,9 @@ func (l *Lane[T, W]) Start() {
 func (l *Lane[T, W]) Post(level int, job *Node[T]) {
 	l.mu.Lock()
 	l.queues[level].push(job)
+	if level != Idle && l.Quiet > 0 {
+		l.posted = time.Now()
+	}
 	if !l.watched {
 		l.watched = true
 		l.guard.Reset(l.Limit)
@@ -125,12 +134,18 @@ func (l *Lane[T, W]) worker(serial int, ready chan<- struct{}) {
 }
 
 func (l *Lane[T, W]) next() (job T, ok bool) {
-	for i := range l.queues {
+	for i := range Idle {
 		if job, ok = l.queues[i].pop(); ok {
 			return job, true
 		}
 	}
-	return job, false
+	if l.queues[Idle].first != nil && !l.closed {
+		if d := l.Quiet - time.Since(l.posted); d > 0 {
+			l.lull.Reset(d)
+			return job, false
+		}
+	}
+	return l.queues[Idle].pop()
 }
 
 // watch runs while there is work, every Limit, and replaces a worker that is

@@ -5,81 +5,64 @@ package pump
 
 import (
 	"fmt"
-
-	"unsafe"
+	"os"
 
 	"golang.org/x/sys/unix"
-
-	"upkeep/svscan/internal/block"
 )
 
-// Pump is an epoll instance. Its methods may be called from any goroutine.
+// Pump is an epoll instance. It is itself watched by the runtime's poller, so
+// that waiting takes no thread. Its methods may be called from any goroutine.
 type Pump struct {
-	epoll int
-	stop  int // eventfd
+	file *os.File
+	fd   int
 }
 
 // New makes an empty pump.
 func New() (*Pump, error) {
-	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err == nil {
+		err = unix.SetNonblock(fd, true) // which has os.NewFile use the poller
+	}
 	if err != nil {
 		return nil, fmt.Errorf("unable to create epoll: %w", err)
 	}
-	stop, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err != nil {
-		unix.Close(ep)
-		return nil, fmt.Errorf("unable to create eventfd: %w", err)
-	}
-	p := &Pump{ep, stop}
-	if err := p.Add(stop, stopToken); err != nil {
-		unix.Close(stop)
-		unix.Close(ep)
-		return nil, err
-	}
-	return p, nil
+	return &Pump{os.NewFile(uintptr(fd), "epoll"), fd}, nil
 }
-
-const stopToken = 1<<64 - 1
-
-// forever is a time-out of -1.
-const forever = ^uintptr(0)
 
 // Add watches fd for input. Each time more arrives, token is delivered once: the
 // owner then reads until there is nothing left. Closing fd ends the watch.
 func (p *Pump) Add(fd int, token uint64) error {
-	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET&0xffffffff, Fd: int32(token), Pad: int32(token >> 32)}
-	if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+	ev := unix.EpollEvent{Events: unix.EPOLLIN | edge, Fd: int32(token), Pad: int32(token >> 32)}
+	if err := unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
 		return fmt.Errorf("unable to add to epoll: %w", err)
 	}
 	return nil
 }
 
-// Run delivers tokens until Stop, with deliver on its own goroutine, which must
-// not block. It closes the pump.
-func (p *Pump) Run(deliver func(token uint64)) {
-	events := make([]unix.EpollEvent, 64)
+const edge = 1 << 31 // EPOLLET, which x/sys has as a negative number
+
+// Run delivers tokens until Close, on its own goroutine, which deliver must not
+// block.
+func (p *Pump) Run(deliver func(token uint64)) error {
+	conn, err := p.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var events [64]unix.EpollEvent
 	for {
-		n, errno := block.Syscall(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll), uintptr(unsafe.Pointer(&events[0])),
-			uintptr(len(events)), forever, 0, 0)
-		if errno == unix.EINTR {
-			continue
-		}
-		if errno != 0 {
-			panic("epoll_wait: " + errno.Error()) // only a bad descriptor does that
+		n := 0
+		err := conn.Read(func(fd uintptr) bool {
+			n, _ = unix.EpollWait(int(fd), events[:], 0)
+			return n > 0
+		})
+		if err != nil {
+			return nil // closed
 		}
 		for _, ev := range events[:n] {
-			token := uint64(uint32(ev.Fd)) | uint64(uint32(ev.Pad))<<32
-			if token == stopToken {
-				unix.Close(p.stop)
-				unix.Close(p.epoll)
-				return
-			}
-			deliver(token)
+			deliver(uint64(uint32(ev.Fd)) | uint64(uint32(ev.Pad))<<32)
 		}
 	}
 }
 
-// Stop makes Run return.
-func (p *Pump) Stop() {
-	unix.Write(p.stop, []byte{1, 0, 0, 0, 0, 0, 0, 0})
-}
+// Close makes Run return.
+func (p *Pump) Close() { p.file.Close() }
