@@ -500,12 +500,12 @@ func (s *Scanner) hangup() {
 	for _, e := range s.entries {
 		if !e.present {
 			e.stop()
+			continue
 		}
-		if u := e.main.unit; u != nil && e.main.up {
-			u.check()
-		}
-		if u := e.log.unit; u != nil && e.log.up {
-			u.check()
+		for _, x := range []*slot{&e.main, &e.log} {
+			if x.up {
+				x.unit.check()
+			}
 		}
 	}
 }

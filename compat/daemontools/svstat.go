@@ -46,24 +46,6 @@ func Spill(env *cli.Env, out []byte) []byte {
 	return out[:0]
 }
 
-// AppendTrouble. state is the state directory (svc.Open).
-func Look(dir, state string, raw []byte) (n int, normallyUp bool, err error) {
-	d, err := svc.Open(dir, state)
-	if err != nil {
-		return 0, false, err
-	}
-	defer d.Close()
-	down, err := d.Down()
-	if err != nil {
-		return 0, false, err
-	}
-	if err := d.OK(); err != nil {
-		return 0, false, err
-	}
-	n, err = d.ReadStatus(raw)
-	return n, !down, err
-}
-
 // AppendTrouble appends the line of a service for which svc.Look failed,
 // without its name.
 func AppendTrouble(b []byte, err error) []byte {

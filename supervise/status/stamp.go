@@ -31,13 +31,6 @@ func StampOf(unixNano int64) Stamp {
 // Now is the wall clock.
 func Now() Stamp { return StampOf(time.Now().UnixNano()) }
 
-// Age is how many whole seconds lie between the stamp and now, as svstat and
-// sv compute it: nanoseconds are ignored on both sides, and a stamp in the
-// future counts as age 0 (daemontools.md, section 7.3).
-func (s Stamp) Age(now Stamp) int64 {
-	return max(now.Sec-s.Sec, 0)
-}
-
 func (s Stamp) put(b []byte, offset int64) {
 	bePut64(b, uint64(labelBase+offset+s.Sec))
 	bePut32(b[8:], s.Nsec)
