@@ -140,6 +140,9 @@ func (m *Machine) step(p *Policy, ev *Event, a *Actions) {
 			a.add(Action{Kind: Announce})
 		}
 	}
+	if m.Exiting && m.Phase == PhaseDown && m.vacant() && !m.Waiting && !m.Unsettled {
+		m.gone(a)
+	}
 }
 
 // HoldsControl tells how long control bytes have to wait in the FIFO: those
@@ -678,6 +681,7 @@ func (m *Machine) exit(p *Policy, stop bool, at Instant, a *Actions) {
 	}
 	if p.StartStopScripts && !m.RanStop && (m.Idle || !m.wanted()) {
 		m.endWait(a)
+		m.Phase = PhaseDown
 		m.windUp(p, at, a)
 		return
 	}
@@ -686,8 +690,13 @@ func (m *Machine) exit(p *Policy, stop bool, at Instant, a *Actions) {
 
 func (m *Machine) shutdown(p *Policy, at Instant, a *Actions) {
 	m.Shutdown, m.Draining = true, false
-	if m.PID != 0 && !m.alive() {
+	switch {
+	case m.PID != 0 && !m.alive():
 		m.armKill(p, a)
+	case m.Phase == PhaseFinishing && m.Waiting: // finish could not be forked
+		m.Exiting, m.Want = true, status.WantDown
+		m.rest(p, at, a)
+		return
 	}
 	m.exit(p, true, at, a)
 }

@@ -1,0 +1,396 @@
+package supervise
+
+import (
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	"upkeep/supervise/status"
+)
+
+// The walk visits every state that any order of events can lead to, and in each
+// of them tries every event, possible or not. Time is reduced to what the
+// machine can tell apart: a pause that is over or not.
+
+const walkNow = 1000 * time.Second
+
+// world is the outside as far as the machine can affect it.
+type world struct {
+	asked   bool // a Spawn is unanswered
+	live    bool // the process lives
+	consult bool
+	armed   [Timers]bool
+	closed  bool
+}
+
+type node struct {
+	m Machine
+	w world
+}
+
+// canonical drops what the machine only carries along, and moves its instants to
+// the nearest ones that mean the same at walkNow.
+func canonical(p *Policy, m Machine) Machine {
+	m.Since, m.ReadySince = 0, 0
+	m.Removed, m.GotTerm = false, false // only said, never asked for
+	m.Facts.Down = false
+	m.Facts.NoRun = m.Facts.NoRun && p.RunOptional
+	if !p.StartStopScripts {
+		m.Facts.Start, m.Facts.Stop, m.First = Absent, Absent, false
+	}
+	if !p.FinishScript {
+		m.Facts.Finish = Absent
+	}
+	if !p.ControlScripts {
+		m.Facts.Controls = Absent
+	}
+	if signalOf(p, m.Consulting) != 0 && m.Consulting != 't' {
+		m.Consulting = 'h' // all of these only send a signal
+	}
+	m.Deaths = min(m.Deaths, 1)
+	m.Failures = min(m.Failures, 1)
+	m.Last = 0
+	if m.PID != 0 {
+		m.PID = 7
+	}
+	long := walkNow - 100*time.Second
+	if walkNow-m.Started >= max(p.Pause, p.DeafFor) {
+		m.Started = long
+	} else {
+		m.Started = walkNow
+	}
+	if m.Ready != 0 {
+		m.Ready = m.Started
+	}
+	switch {
+	case !m.Waiting:
+		m.Due = 0
+	case m.Due > walkNow:
+		m.Due = walkNow + time.Second
+	default:
+		m.Due = walkNow
+	}
+	return m
+}
+
+// later is the same state after a long time in which nothing happened.
+func later(m Machine) Machine {
+	m.Started -= 50 * time.Second
+	if m.Waiting {
+		m.Due = walkNow
+	}
+	return m
+}
+
+// possible tells whether the world can produce an event now. The impossible ones
+// are tried as well, and have to change nothing.
+func (w *world) possible(m *Machine, ev *Event) bool {
+	switch ev.Kind {
+	case EvStarted, EvStartFailed, EvSlow:
+		return w.asked
+	case EvDied:
+		return w.live && ev.PID == 7
+	case EvConsulted:
+		return w.consult
+	}
+	return true
+}
+
+// act checks the actions of a step against the world, and applies them.
+func (w *world) act(before, m *Machine, a *Actions) error {
+	for _, x := range a.All() {
+		switch x.Kind {
+		case Spawn:
+			if w.asked || w.live {
+				return fmt.Errorf("a second process is asked for")
+			}
+			if x.Script == ScriptNone {
+				return fmt.Errorf("no script to spawn")
+			}
+			w.asked = true
+		case Signal:
+			if !w.live || x.PID != 7 {
+				return fmt.Errorf("signal %v to pid %d, which does not live", x.Signal, x.PID)
+			}
+			if (before.Script == ScriptFinish || before.Script == ScriptStop) && x.Signal != syscall.SIGKILL && x.Signal != syscall.SIGCONT {
+				return fmt.Errorf("signal %v to a %s script", x.Signal, before.Script.Name())
+			}
+		case Arm:
+			w.armed[x.Timer] = true
+			if x.After < 0 {
+				return fmt.Errorf("timer in the past")
+			}
+		case Disarm:
+			w.armed[x.Timer] = false
+		case Consult:
+			if w.consult {
+				return fmt.Errorf("a second control script is asked for")
+			}
+			w.consult = true
+		case Close:
+			if w.closed || w.asked || w.live || w.consult {
+				return fmt.Errorf("closed with something pending: %+v", *w)
+			}
+			w.closed = true
+		}
+	}
+	return w.agree(m)
+}
+
+// agree checks the invariants of a state.
+func (w *world) agree(m *Machine) error {
+	switch {
+	case m.PID != 0 != w.live:
+		return fmt.Errorf("pid %d, live %v", m.PID, w.live)
+	case m.Asked != w.asked:
+		return fmt.Errorf("asked %v, really %v", m.Asked, w.asked)
+	case m.Consulting != 0 != w.consult:
+		return fmt.Errorf("consulting %q, really %v", m.Consulting, w.consult)
+	case m.Waiting && !w.armed[TimerRestart]:
+		return fmt.Errorf("waiting for a timer that is not armed")
+	case m.Stopped && !w.armed[TimerKill]:
+		return fmt.Errorf("stopped without a timer to kill")
+	case m.Phase == PhaseGone != w.closed:
+		return fmt.Errorf("gone and closed differ: %v", w.closed)
+	}
+	switch m.Phase {
+	case PhaseDown, PhaseHeld, PhaseGone:
+		if m.PID != 0 || m.Asked {
+			return fmt.Errorf("%v with pid %d, asked %v", m.Phase, m.PID, m.Asked)
+		}
+	case PhaseStarting:
+		if m.PID != 0 || !m.Asked && m.Consulting == 0 {
+			return fmt.Errorf("starting what? pid %d", m.PID)
+		}
+	case PhaseUp, PhaseReady, PhaseStopping:
+		if m.PID == 0 || m.Asked {
+			return fmt.Errorf("%v without a process", m.Phase)
+		}
+	case PhaseFinishing:
+		if m.PID == 0 && !m.Asked && !m.Waiting {
+			return fmt.Errorf("finishing what?")
+		}
+	}
+	if m.Booted && m.Want == status.WantUp && m.Phase == PhaseDown && !m.Waiting && !m.Unsettled && m.Consulting == 0 {
+		return fmt.Errorf("wanted up, and nothing is pending")
+	}
+	if m.Phase == PhaseHeld && !m.Needy && !m.Loaded {
+		return fmt.Errorf("held by nothing")
+	}
+	if m.Exiting && m.Phase == PhaseDown && !m.Waiting && !m.Unsettled && m.Consulting == 0 {
+		return fmt.Errorf("wants to exit, and nothing holds it")
+	}
+	return nil
+}
+
+// answered applies to the world what a possible event says of it.
+func (w *world) answered(ev *Event) {
+	switch ev.Kind {
+	case EvStarted:
+		w.asked, w.live = false, true
+	case EvStartFailed:
+		w.asked = false
+	case EvDied:
+		w.live = false
+	case EvConsulted:
+		w.consult = false
+	case EvTimer:
+		w.armed[ev.Timer] = false
+	case EvAdopted:
+	}
+}
+
+// walkEvents is every event there is, with every field that matters.
+func walkEvents(p *Policy) (list []Event) {
+	at := Instant{walkNow, 1}
+	add := func(ev Event) {
+		ev.At = at
+		list = append(list, ev)
+	}
+	facts := []Facts{{}, {Finish: Present, Controls: Present, Start: Present, Stop: Present}}
+	for _, f := range facts {
+		for _, down := range []bool{false, true} {
+			for _, norun := range []bool{false, true} {
+				f.Down, f.NoRun = down, norun
+				add(Event{Kind: EvBoot, Facts: f})
+			}
+		}
+		add(Event{Kind: EvFacts, Facts: f})
+		add(Event{Kind: EvFacts, Facts: f, Flag: true})
+	}
+	for b := range 256 {
+		if knows(p, byte(b)) {
+			add(Event{Kind: EvControl, Byte: byte(b)})
+			if p.Letters&LettersEncore != 0 && b != 'u' {
+				add(Event{Kind: EvControl, Byte: byte(b), Group: true})
+			}
+		}
+	}
+	add(Event{Kind: EvControl, Byte: '?'})
+	add(Event{Kind: EvStarted, PID: 7})
+	add(Event{Kind: EvStartFailed})
+	add(Event{Kind: EvStartFailed, Exec: true})
+	for _, st := range []WaitStatus{0, Exited(1), Exited(100), Exited(125), 9} {
+		add(Event{Kind: EvDied, PID: 7, Status: st})
+	}
+	add(Event{Kind: EvDied, PID: 8})
+	for _, on := range []bool{false, true} {
+		add(Event{Kind: EvConsulted, Veto: on})
+		add(Event{Kind: EvNeeds, Flag: on})
+		add(Event{Kind: EvLoad, Flag: on})
+	}
+	for t := Timer(0); t < Timers; t++ {
+		add(Event{Kind: EvTimer, Timer: t})
+	}
+	for _, k := range []EventKind{EvReady, EvRemoved, EvReturned, EvShutdown, EvDrain, EvSlow} {
+		add(Event{Kind: k})
+	}
+	return list
+}
+
+// visit calls see for every step between reachable states, and fails the test at
+// the first that breaks an invariant.
+func visit(t *testing.T, p *Policy, see func(from node, ev Event, to node, a *Actions)) []node {
+	t.Helper()
+	events := walkEvents(p)
+	type edge struct {
+		from int
+		ev   Event
+	}
+	seen := map[node]int{}
+	var queue []node
+	var came []edge
+	push := func(n node, from int, ev Event) {
+		n.m = canonical(p, n.m)
+		if _, ok := seen[n]; !ok {
+			seen[n] = len(queue)
+			queue = append(queue, n)
+			came = append(came, edge{from, ev})
+		}
+	}
+	fail := func(at int, ev Event, err error) {
+		t.Helper()
+		path := fmt.Sprintf("%+v", ev)
+		for i := at; i > 0; i = came[i].from {
+			path = fmt.Sprintf("%s\n%s", describe(came[i].ev), path)
+		}
+		t.Fatalf("%v: %v\nafter:\n%s\nin %+v %+v", p.Dialect, err, path, queue[at].m, queue[at].w)
+	}
+	push(node{}, -1, Event{})
+	for i := 0; i < len(queue); i++ {
+		for _, from := range []node{queue[i], {later(queue[i].m), queue[i].w}} {
+			for _, ev := range events {
+				if ev.Kind == EvBoot && from.m.Booted && ev.Facts != (Facts{}) {
+					continue // one second boot is as good as another
+				}
+				m, a := from.m.Step(p, ev)
+				w := from.w
+				if !w.possible(&from.m, &ev) {
+					if m != from.m || a.n > 0 {
+						fail(i, ev, fmt.Errorf("what cannot happen changed something"))
+					}
+					continue
+				}
+				w.answered(&ev)
+				if ev.Kind == EvTimer && !from.w.armed[ev.Timer] {
+					w.armed[ev.Timer] = false // a firing that could not be stopped
+				}
+				// TimerRestart may be early; it is armed anew in that case.
+				if ev.Kind == EvTimer && ev.Timer == TimerRestart && from.m.Waiting && from.m.Due > walkNow {
+					w.armed[TimerRestart] = true
+				}
+				if err := w.act(&from.m, &m, &a); err != nil {
+					fail(i, ev, err)
+				}
+				to := node{m, w}
+				if see != nil {
+					see(from, ev, to, &a)
+				}
+				if m.Phase != PhaseGone {
+					push(to, i, ev)
+				}
+			}
+		}
+	}
+	return queue
+}
+
+// walkPolicies are the dialects, and what single directories may add to them.
+func walkPolicies() []*Policy {
+	var list []*Policy
+	for d := Common; d < Dialects; d++ {
+		p := PolicyFor(d)
+		list = append(list, &p)
+	}
+	p := PolicyFor(S6)
+	p.KillAfter, p.ReadyFor = time.Second, time.Second
+	list = append(list, &p)
+	return list
+}
+
+// TestEveryEventInEveryState walks, and then follows a shutdown from every state:
+// whatever is under way, the answers that the world owes, and KILL, lead to the
+// end.
+func TestEveryEventInEveryState(t *testing.T) {
+	t.Parallel()
+	for _, p := range walkPolicies() {
+		t.Run(p.Dialect.String(), func(t *testing.T) {
+			t.Parallel()
+			nodes := visit(t, p, nil)
+			if len(nodes) < 100 {
+				t.Errorf("only %d states: the walk does not walk", len(nodes))
+			}
+			t.Logf("%d states", len(nodes))
+			for _, n := range nodes {
+				if n.m.Booted {
+					shutDown(t, p, n)
+				}
+			}
+		})
+	}
+}
+
+func shutDown(t *testing.T, p *Policy, from node) {
+	n := from
+	step := func(ev Event) {
+		ev.At = Instant{walkNow, 1}
+		n.w.answered(&ev)
+		before := n.m
+		m, a := n.m.Step(p, ev)
+		n.m = m
+		if err := n.w.act(&before, &n.m, &a); err != nil {
+			t.Fatalf("%v: %v", describe(ev), err)
+		}
+	}
+	step(Event{Kind: EvShutdown})
+	for i := 0; n.m.Phase != PhaseGone; i++ {
+		switch {
+		case i == 20:
+			t.Fatalf("no end: %+v, shut down in %+v", n.m, from.m)
+		case n.w.consult:
+			step(Event{Kind: EvConsulted, Veto: true})
+		case n.w.asked:
+			step(Event{Kind: EvStarted, PID: 7})
+		case n.w.live && n.w.armed[TimerKill]:
+			step(Event{Kind: EvTimer, Timer: TimerKill})
+			step(Event{Kind: EvDied, PID: 7, Status: 9})
+		default:
+			t.Fatalf("stuck in %+v %+v, shut down in %+v", n.m, n.w, from.m)
+		}
+	}
+}
+
+func describe(ev Event) string {
+	switch ev.Kind {
+	case EvControl:
+		return "control " + string(rune(ev.Byte))
+	case EvTimer:
+		return fmt.Sprintf("timer %d", ev.Timer)
+	case EvDied:
+		return fmt.Sprintf("died %#x", uint32(ev.Status))
+	case EvBoot, EvFacts:
+		return fmt.Sprintf("event %d %+v", ev.Kind, ev.Facts)
+	}
+	return fmt.Sprintf("event %d flag %v exec %v veto %v", ev.Kind, ev.Flag, ev.Exec, ev.Veto)
+}
