@@ -8,4 +8,4 @@
 // services.
 package supervise
 
-//go:generate go test -run TestStateTable . -args -update
+//go:generate go test -run TestStateTable -count=1 . -args -update

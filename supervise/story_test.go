@@ -1,0 +1,410 @@
+package supervise
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Stories are what one service lives through, event by event, with the actions
+// that have to follow, in order. The clock stands unless an event moves it: "+2s".
+
+type story struct {
+	dialect Dialect
+	facts   Facts
+	tweak   func(*Policy)
+	steps   []string // "event" or "event: action action ..."
+}
+
+var stories = map[string]story{
+	"daemontools: start, crash after a second, crash at once": {
+		dialect: Daemontools,
+		steps: []string{
+			"boot: spawn-run",
+			"started: announce up",
+			"+2s exit 0: down spawn-run", // one write for both changes of pid
+			"started: announce up",
+			"+300ms exit 1: down announce D arm-restart-700ms",
+			"+700ms restart: spawn-run",
+			"started: announce up",
+		},
+	},
+	"daemontools: d is TERM, CONT, down": {
+		dialect: Daemontools,
+		steps: []string{
+			"boot: spawn-run", "started: announce up",
+			"control p: announce STOP",
+			"control d: TERM CONT announce",
+			"signal 15: down announce D",
+			"control u: arm-restart-1s announce", // a second after the last start
+			"+1s restart: spawn-run",
+		},
+	},
+	"daemontools: letters reach the process": {
+		dialect: Daemontools,
+		steps: []string{
+			"boot: spawn-run", "started: announce up",
+			"control h: HUP", "control a: ALRM", "control i: INT", "control k: KILL",
+			"control t: TERM announce", "control c: announce CONT",
+			"control q:", "control 1:", "control 2:", "control w:", "control z:", "control L:",
+		},
+	},
+	"daemontools: once": {
+		dialect: Daemontools, facts: Facts{Down: true},
+		steps: []string{
+			"boot: announce", "control o: announce spawn-run", "started: announce up",
+			"+5s exit 0: down announce D", "control o: announce spawn-run",
+		},
+	},
+	"daemontools: x sends no signal and leaves with the process": {
+		dialect: Daemontools,
+		steps: []string{
+			"boot: spawn-run", "started: announce up",
+			"control x: announce",
+			"+5s exit 0: down announce x close",
+		},
+	},
+	"daemontools: x with nothing running leaves at once": {
+		dialect: Daemontools, facts: Facts{Down: true},
+		steps: []string{"boot: announce", "control x: announce announce x close", "control u:"},
+	},
+	"daemontools: finish means nothing": {
+		dialect: Daemontools, facts: Facts{Finish: Present, Controls: Present},
+		steps: []string{
+			"boot: spawn-run", "started: announce up", "+5s exit 0: down spawn-run",
+		},
+	},
+	"d during the start takes effect after it": {
+		dialect: Common,
+		steps: []string{
+			"boot: spawn-run", "slow: announce", "control d: announce", "started: announce up TERM CONT",
+		},
+	},
+	"run cannot be executed: as if it had ended with 111": {
+		dialect: Common, facts: Facts{Finish: Present},
+		steps: []string{
+			"boot: spawn-run", "noexec: down spawn-finish", "noexec: announce D arm-restart-1s",
+			"+1s restart: spawn-run",
+		},
+	},
+	"run is mended: no need to wait": {
+		dialect: Common,
+		steps: []string{
+			"boot: spawn-run", "noexec: down announce D arm-restart-1s",
+			"changed: disarm-restart spawn-run", "started: announce up",
+		},
+	},
+	"fork refused: again after 1, 2, 4 seconds": {
+		dialect: Common,
+		steps: []string{
+			"boot: spawn-run", "nofork: arm-restart-1s announce",
+			"+1s restart: spawn-run", "nofork: arm-restart-2s announce",
+			"+2s restart: spawn-run", "nofork: arm-restart-4s announce",
+			"+4s restart: spawn-run", "started: announce up",
+		},
+	},
+	"runit: finish runs after every end, then a full second": {
+		dialect: Runit, facts: Facts{Finish: Present},
+		steps: []string{
+			"boot: spawn-run", "started: announce up",
+			"exit 0: down announce spawn-finish", "started: announce",
+			"exit 7: announce D arm-restart-1s",
+			"+1s restart: spawn-run", "started: announce up",
+			"+3s exit 0: down announce spawn-finish", "started: announce", "exit 0: announce D spawn-run",
+		},
+	},
+	"runit: control/t vetoes TERM, control/d is run": {
+		dialect: Runit, facts: Facts{Controls: Present},
+		steps: []string{
+			"boot: announce consult-u", "consulted: spawn-run", "started: announce up",
+			"control d: consult-t announce",
+			"vetoed: CONT consult-d announce", "consulted:",
+			"+3s exit 0: down announce D",
+		},
+	},
+	"runit: x stops": {
+		dialect: Runit,
+		steps: []string{
+			"boot: spawn-run", "started: announce up",
+			"control x: TERM CONT announce", "exit 0: down announce x close",
+		},
+	},
+	"runit: a vetoed k changes nothing": {
+		dialect: Runit, facts: Facts{Controls: Present},
+		steps: []string{
+			"boot: announce consult-u", "vetoed: spawn-run", "started: announce up",
+			"control k: consult-k", "vetoed:", "control u: announce",
+		},
+	},
+	"a death while a control script runs waits for its end": {
+		dialect: Runit, facts: Facts{Controls: Present},
+		steps: []string{
+			"boot: announce consult-u", "consulted: spawn-run", "started: announce up",
+			"control h: consult-h", "+2s exit 0: down announce", "consulted: announce D announce consult-u",
+		},
+	},
+	"s6: finish 125 ends it for good": {
+		dialect: S6, facts: Facts{Finish: Present},
+		steps: []string{
+			"boot: spawn-run", "started: announce up", "exit 0: down announce spawn-finish",
+			"started: arm-finish-5s announce", "exit 125: disarm-finish O announce D",
+		},
+	},
+	"s6: the pause counts from readiness, u cuts it": {
+		dialect: S6,
+		steps: []string{
+			"boot: spawn-run", "started: announce up", "exit 0: down announce D arm-restart-1s",
+			"control u: announce disarm-restart spawn-run", "started: announce up",
+			"ready: announce U", "+400ms exit 0: down announce D arm-restart-600ms",
+		},
+	},
+	"s6: a finish script that hangs is killed": {
+		dialect: S6, facts: Facts{Finish: Present},
+		steps: []string{
+			"boot: spawn-run", "started: announce up", "exit 0: down announce spawn-finish",
+			"started: arm-finish-5s announce", "timer finish: KILL CONT arm-finish-5s",
+		},
+	},
+	"encore: start, run, stop": {
+		dialect: Encore, facts: Facts{Start: Present, Stop: Present},
+		steps: []string{
+			"boot: spawn-start", "started: announce up", "exit 0: down announce D arm-restart-1s",
+			"+1s restart: spawn-run", "started: announce up",
+			"control d: TERM CONT announce", "signal 15: down spawn-stop", "started: announce",
+			"control d: announce", // a second d leaves stop alone
+			"exit 0: announce D",
+		},
+	},
+	"encore: a failing start is final": {
+		dialect: Encore, facts: Facts{Start: Present, Stop: Present},
+		steps: []string{"boot: spawn-start", "started: announce up", "exit 1: down announce D"},
+	},
+	"encore: run exits 100": {
+		dialect: Encore,
+		steps:   []string{"boot: spawn-run", "started: announce up", "+9s exit 100: down announce D"},
+	},
+	"encore: no run": {
+		dialect: Encore, facts: Facts{NoRun: true},
+		steps: []string{"boot: announce", "control x: announce announce x close"},
+	},
+	"timeout-kill": {
+		dialect: S6, tweak: func(p *Policy) { p.KillAfter = 3 * time.Second },
+		steps: []string{
+			"boot: spawn-run", "started: announce up",
+			"control d: arm-kill-3s TERM CONT announce",
+			"timer kill: KILL CONT arm-kill-5s", "signal 9: disarm-kill down announce D",
+		},
+	},
+	"shutdown kills after ten seconds": {
+		dialect: Common,
+		steps: []string{
+			"boot: spawn-run", "started: announce up",
+			"shutdown: arm-kill-10s TERM CONT announce", "timer kill: KILL CONT arm-kill-5s",
+			"signal 9: disarm-kill down announce x close",
+		},
+	},
+	"a log service drains": {
+		dialect: Common,
+		steps: []string{
+			"boot: spawn-run", "started: announce up",
+			"drain: arm-drain-10s", "exit 0: disarm-drain down announce x close",
+		},
+	},
+	"a log service that does not end is stopped": {
+		dialect: Common,
+		steps: []string{
+			"boot: spawn-run", "started: announce up",
+			"drain: arm-drain-10s", "timer drain: arm-kill-10s TERM CONT announce",
+			"signal 15: disarm-kill down announce x close",
+		},
+	},
+	"held until its needs are met, then again when they go": {
+		dialect: Common,
+		steps: []string{
+			"boot: spawn-run", "started: announce up", "unmet:", "+2s exit 0: down announce",
+			"met: spawn-run",
+		},
+	},
+	"load above the limit suspends": {
+		dialect: Common,
+		steps: []string{
+			"boot: spawn-run", "started: announce up", "high: STOP", "low: CONT",
+		},
+	},
+}
+
+func TestStories(t *testing.T) {
+	t.Parallel()
+	for name, s := range stories {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := PolicyFor(s.dialect)
+			if s.tweak != nil {
+				s.tweak(&p)
+			}
+			var m Machine
+			now := 100 * time.Second
+			pid := int32(0)
+			for i, line := range s.steps {
+				event, want, _ := strings.Cut(line, ":")
+				ev := parseEvent(t, event, &now, &pid, m)
+				if ev.Kind == EvBoot {
+					ev.Facts = s.facts
+				}
+				ev.At = Instant{now, int64(now)}
+				var a Actions
+				m, a = m.Step(&p, ev)
+				want = strings.TrimSpace(want)
+				if got := actionText(&a); got != want {
+					t.Fatalf("step %d, %q:\n got %s\nwant %s\n%+v", i, event, got, want, m)
+				}
+			}
+		})
+	}
+}
+
+func parseEvent(t *testing.T, text string, now *time.Duration, pid *int32, m Machine) Event {
+	t.Helper()
+	words := strings.Fields(text)
+	if strings.HasPrefix(words[0], "+") {
+		d, err := time.ParseDuration(words[0][1:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		*now += d
+		words = words[1:]
+	}
+	number := func() int {
+		n, err := strconv.Atoi(words[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	switch words[0] {
+	case "boot":
+		return Event{Kind: EvBoot}
+	case "started":
+		*pid++
+		return Event{Kind: EvStarted, PID: *pid}
+	case "noexec":
+		return Event{Kind: EvStartFailed, Exec: true}
+	case "nofork":
+		return Event{Kind: EvStartFailed}
+	case "exit":
+		return Event{Kind: EvDied, PID: m.PID, Status: Exited(number())}
+	case "signal":
+		return Event{Kind: EvDied, PID: m.PID, Status: WaitStatus(number())}
+	case "control":
+		return Event{Kind: EvControl, Byte: words[1][0]}
+	case "restart":
+		return Event{Kind: EvTimer, Timer: TimerRestart}
+	case "timer":
+		for i, name := range timerNames {
+			if name == words[1] {
+				return Event{Kind: EvTimer, Timer: Timer(i)}
+			}
+		}
+	case "consulted", "vetoed":
+		return Event{Kind: EvConsulted, Veto: words[0] == "vetoed"}
+	case "changed":
+		return Event{Kind: EvFacts, Flag: true}
+	case "ready":
+		return Event{Kind: EvReady}
+	case "slow":
+		return Event{Kind: EvSlow}
+	case "shutdown":
+		return Event{Kind: EvShutdown}
+	case "drain":
+		return Event{Kind: EvDrain}
+	case "met", "unmet":
+		return Event{Kind: EvNeeds, Flag: words[0] == "met"}
+	case "high", "low":
+		return Event{Kind: EvLoad, Flag: words[0] == "high"}
+	}
+	t.Fatalf("no event %q", text)
+	return Event{}
+}
+
+var timerNames = [Timers]string{"restart", "kill", "finish", "ready", "drain", "control"}
+
+var signalNames = map[syscall.Signal]string{
+	syscall.SIGTERM: "TERM", syscall.SIGCONT: "CONT", syscall.SIGSTOP: "STOP", syscall.SIGKILL: "KILL",
+	syscall.SIGHUP: "HUP", syscall.SIGALRM: "ALRM", syscall.SIGINT: "INT",
+}
+
+var changeNames = map[Change]string{
+	ChangeUp: "up", ChangeDown: "down", ChangeReady: "U", ChangeDownReady: "D", ChangeFailed: "O", ChangeGone: "x",
+}
+
+func actionText(a *Actions) string {
+	var list []string
+	for _, x := range a.All() {
+		switch x.Kind {
+		case Spawn:
+			list = append(list, "spawn-"+x.Script.Name())
+		case Signal:
+			list = append(list, signalNames[x.Signal])
+		case Arm:
+			list = append(list, fmt.Sprintf("arm-%s-%v", timerNames[x.Timer], x.After))
+		case Disarm:
+			list = append(list, "disarm-"+timerNames[x.Timer])
+		case Announce:
+			list = append(list, "announce")
+		case Emit:
+			list = append(list, changeNames[Change(x.Byte)])
+		case Consult:
+			list = append(list, "consult-"+string(rune(x.Byte)))
+		case MarkDown:
+			list = append(list, "mark-down")
+		case UnmarkDown:
+			list = append(list, "unmark-down")
+		case Close:
+			list = append(list, "close")
+		}
+	}
+	return strings.Join(list, " ")
+}
+
+// FuzzMachine feeds any sequence of events to any dialect: no step may panic, and
+// the invariants of the walk have to hold for what a world can really produce.
+func FuzzMachine(f *testing.F) {
+	f.Add([]byte{0, 0, 1, 2, 3, 4, 5})
+	f.Add([]byte{1, 0, 8, 30, 8, 14, 40, 60, 8})
+	f.Add([]byte{3, 4, 9, 9, 200, 17, 80, 9, 33, 51})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) == 0 {
+			return
+		}
+		p := PolicyFor(Dialect(data[0]) % Dialects)
+		events := walkEvents(&p)
+		n := node{}
+		now := walkNow
+		for _, b := range data[1:] {
+			ev := events[int(b)%len(events)]
+			if b >= 128 {
+				now += 700 * time.Millisecond
+			}
+			ev.At = Instant{now, int64(now)}
+			before := n.m
+			m, a := n.m.Step(&p, ev)
+			if !n.w.possible(&before, &ev) {
+				if m != before || a.n != 0 {
+					t.Fatalf("%s cannot happen and changed something", describe(ev))
+				}
+				continue
+			}
+			n.w.answered(&ev)
+			if ev.Kind == EvTimer && ev.Timer == TimerRestart && before.Waiting && before.Due > now {
+				n.w.armed[TimerRestart] = true
+			}
+			n.m = m
+			if err := n.w.act(&before, &n.m, &a); err != nil {
+				t.Fatalf("%s: %v\n%+v", describe(ev), err, before)
+			}
+		}
+	})
+}
