@@ -129,7 +129,11 @@ func newKernel(c Config) (*kernel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("unable to get limit of open files: %w", err)
 	}
-	k.fdLimit = int(min(limit.Max, 1<<30))
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return nil, fmt.Errorf("unable to get limit of open files: %w", err)
+	}
+	k.fdLimit = int(min(files.Cur, 1<<30))
 	if k.spawner, err = spawn.New(&k.table, spawn.Options{Env: os.Environ(), Limit: limit, Shared: c.SharedTable}); err != nil {
 		return nil, err
 	}

@@ -20,12 +20,16 @@ type child struct {
 	path    *byte
 	argv    **byte
 	env     **byte
-	limit   *unix.Rlimit // syscall.ForkExec restores it
+	limit   *unix.Rlimit // see OriginalLimit
 	ignored uint64       // left as they are
 	session bool
 	group   bool
 	errno   syscall.Errno
 }
+
+// OriginalLimit is nil here: syscall.ForkExec gives children the limit that this
+// process was started with.
+func OriginalLimit() (*unix.Rlimit, error) { return nil, nil }
 
 func (c *child) fork() (pid int, errno syscall.Errno) {
 	attr := &syscall.ProcAttr{

@@ -1,0 +1,144 @@
+package reap
+
+import (
+	"os"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The reaper takes every exit of this process, so the tests start children by
+// syscall.ForkExec and never wait for them otherwise.
+var table Table
+
+func TestMain(m *testing.M) {
+	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+	go table.Run()
+	os.Exit(m.Run())
+}
+
+type owner struct {
+	started bool
+	died    chan uint32
+}
+
+func (o *owner) Died(pid int32, status uint32) {
+	if !o.started {
+		status = 1 << 31
+	}
+	o.died <- status
+}
+
+func fork(t *testing.T, script string) int32 {
+	t.Helper()
+	pid, err := syscall.ForkExec("/bin/sh", []string{"sh", "-c", script}, &syscall.ProcAttr{Env: []string{}, Files: []uintptr{0, 1, 2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int32(pid)
+}
+
+func start(t *testing.T, script string) (int32, *owner) {
+	t.Helper()
+	o := &owner{died: make(chan uint32, 1)}
+	table.Begin()
+	pid := fork(t, script)
+	table.Register(pid, o, func() { o.started = true })
+	return pid, o
+}
+
+func receive(t *testing.T, c <-chan uint32) uint32 {
+	t.Helper()
+	select {
+	case st := <-c:
+		return st
+	case <-time.After(20 * time.Second):
+		t.Fatal("an exit got lost")
+		return 0
+	}
+}
+
+// Children that end before, while and after they are registered: each is told of
+// once, with its status, and after its beginning.
+func TestNoExitIsLost(t *testing.T) {
+	t.Parallel()
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for code := range 40 {
+				_, o := start(t, "exit "+string(rune('0'+code%10)))
+				if st := receive(t, o.died); st != uint32(code%10)<<8 {
+					t.Errorf("status %#x, want exit %d", st, code%10)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestExitBeforeRegister(t *testing.T) {
+	t.Parallel()
+	o := &owner{died: make(chan uint32, 1)}
+	table.Begin()
+	pid := fork(t, "exit 3")
+	// It is gone, not just dead, once its pid cannot be signalled.
+	for syscall.Kill(int(pid), 0) == nil {
+		time.Sleep(time.Millisecond)
+	}
+	table.Register(pid, o, func() { o.started = true })
+	if st := receive(t, o.died); st != 3<<8 {
+		t.Errorf("status %#x", st)
+	}
+}
+
+func TestSignal(t *testing.T) {
+	t.Parallel()
+	pid, o := start(t, "exec sleep 1000")
+	if err := table.Signal(pid, syscall.SIGTERM, false); err != nil {
+		t.Fatal(err)
+	}
+	if st := receive(t, o.died); st != uint32(syscall.SIGTERM) {
+		t.Errorf("status %#x", st)
+	}
+	if err := table.Signal(pid, syscall.SIGTERM, false); err != syscall.ESRCH {
+		t.Errorf("a reaped child can be signalled: %v", err)
+	}
+	if err := table.Signal(int32(os.Getpid()), 0, false); err != syscall.ESRCH {
+		t.Errorf("a stranger can be signalled: %v", err)
+	}
+}
+
+// Orphans that come to us as subreaper are reaped although nobody asks for them,
+// also when the last child of our own is gone.
+func TestOrphans(t *testing.T) {
+	t.Parallel()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	pid, err := syscall.ForkExec("/bin/sh", []string{"sh", "-c", "sleep 0.05 & echo $!"},
+		&syscall.ProcAttr{Env: []string{"PATH=/bin:/usr/bin"}, Files: []uintptr{0, w.Fd(), 2}})
+	w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = pid
+	var buf [32]byte
+	n, err := r.Read(buf[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	orphan := 0
+	for _, c := range buf[:n-1] {
+		orphan = orphan*10 + int(c-'0')
+	}
+	for end := time.Now().Add(20 * time.Second); syscall.Kill(orphan, 0) == nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the orphan was never reaped")
+		}
+	}
+}

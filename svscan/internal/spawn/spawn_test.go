@@ -1,0 +1,256 @@
+package spawn
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"upkeep/svscan/internal/reap"
+)
+
+var (
+	table   reap.Table
+	private *Spawner
+	shared  *Spawner
+	limit   *unix.Rlimit
+)
+
+// The tests run in a process that began with a soft limit of 300 open files, an
+// ignored SIGUSR2 and an inherited descriptor 9: see TestMain.
+const stage = "UPKEEP_SPAWN_TEST"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(stage) == "" {
+		signal.Ignore(syscall.SIGUSR2)
+		os.Setenv(stage, "1")
+		f, err := os.Open("/dev/null")
+		if err == nil {
+			err = unix.Dup2(int(f.Fd()), 9)
+		}
+		if err == nil {
+			var l unix.Rlimit
+			unix.Getrlimit(unix.RLIMIT_NOFILE, &l)
+			l.Cur = 300
+			err = syscall.Setrlimit(unix.RLIMIT_NOFILE, (*syscall.Rlimit)(&l)) // the one that Exec keeps
+		}
+		if err == nil {
+			err = syscall.Exec("/proc/self/exe", os.Args, os.Environ())
+		}
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	unix.CloseRange(3, 1<<32-1, unix.CLOSE_RANGE_CLOEXEC)
+	var err error
+	if limit, err = OriginalLimit(); err == nil {
+		private, err = New(&table, Options{Env: os.Environ(), Limit: limit})
+	}
+	if err == nil {
+		shared, err = New(&table, Options{Env: os.Environ(), Limit: limit, Shared: true})
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	go table.Run()
+	os.Exit(m.Run())
+}
+
+type owner struct{ events chan string }
+
+func newOwner() *owner { return &owner{make(chan string, 9)} }
+
+func (o *owner) Started(pid int32, at time.Time) { o.events <- "started" }
+func (o *owner) StartFailed(err error, exec bool, at time.Time) {
+	o.events <- fmt.Sprintf("failed %v exec=%v", err, exec)
+}
+func (o *owner) Slow()                         { o.events <- "slow" }
+func (o *owner) Died(pid int32, status uint32) { o.events <- fmt.Sprintf("died %#x", status) }
+
+func (o *owner) expect(t *testing.T, want string) {
+	t.Helper()
+	select {
+	case got := <-o.events:
+		if got != want {
+			t.Fatalf("%s, want %s", got, want)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatalf("no answer, want %s", want)
+	}
+}
+
+func openDir(t *testing.T, path string) int {
+	t.Helper()
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	return fd
+}
+
+func program(t *testing.T, path string, argv ...string) *Program {
+	t.Helper()
+	p, err := NewProgram(path, argv...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// output runs a shell command and returns what it wrote to standard output.
+func output(t *testing.T, s *Spawner, dir, script string, change func(*Request)) string {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	o := newOwner()
+	req := &Request{
+		Owner: o, Program: program(t, "/bin/sh", "sh", "-c", script), Dir: openDir(t, dir),
+		Stdin: -1, Stdout: int(w.Fd()), Notify: -1,
+	}
+	if change != nil {
+		change(req)
+	}
+	s.Spawn(req)
+	o.expect(t, "started")
+	w.Close()
+	b, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.expect(t, "died 0x0")
+	return string(b)
+}
+
+func both(t *testing.T, f func(t *testing.T, s *Spawner)) {
+	t.Parallel()
+	for name, s := range map[string]*Spawner{"private": private, "shared": shared} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f(t, s)
+		})
+	}
+}
+
+// A service gets its three descriptors and nothing else, default dispositions,
+// an empty mask, and the limit that we began with.
+func TestWhatAServiceGets(t *testing.T) {
+	both(t, func(t *testing.T, s *Spawner) {
+		dir := t.TempDir()
+		got := output(t, s, dir, `
+			grep -E '^Sig(Blk|Ign):' /proc/self/status
+			echo limit $(ulimit -Sn)
+			pwd
+			exec ls /proc/self/fd`, nil)
+		// 3 is the directory that ls reads.
+		want := "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\nlimit 300\n" + dir + "\n0\n1\n2\n3\n"
+		if got != want {
+			t.Errorf("got\n%swant\n%s", got, want)
+		}
+	})
+}
+
+func TestOriginalLimit(t *testing.T) {
+	t.Parallel()
+	if limit == nil {
+		return // TestWhatAServiceGets is what counts
+	}
+	var now unix.Rlimit
+	unix.Getrlimit(unix.RLIMIT_NOFILE, &now)
+	if limit.Cur != 300 || now.Cur != now.Max {
+		t.Errorf("original %d, now %d of %d", limit.Cur, now.Cur, now.Max)
+	}
+}
+
+func TestDescriptors(t *testing.T) {
+	both(t, func(t *testing.T, s *Spawner) {
+		in, feed, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer in.Close()
+		feed.WriteString("through stdin\n")
+		feed.Close()
+		got := output(t, s, "/", "cat; echo through 7 >&7", func(r *Request) {
+			r.Stdin = int(in.Fd())
+			r.Notify, r.At = r.Stdout, 7
+		})
+		if got != "through stdin\nthrough 7\n" {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
+func TestSession(t *testing.T) {
+	both(t, func(t *testing.T, s *Spawner) {
+		const ids = `set -- $(cat /proc/$$/stat); [ $5 = $$ ] && echo leads group; [ $6 = $$ ] && echo leads session; :`
+		for want, change := range map[string]func(*Request){
+			"":                             nil,
+			"leads group\n":                func(r *Request) { r.Group = true },
+			"leads group\nleads session\n": func(r *Request) { r.Session = true },
+		} {
+			if got := output(t, s, "/", ids, change); got != want {
+				t.Errorf("%q, want %q", got, want)
+			}
+		}
+	})
+}
+
+func TestCannotExecute(t *testing.T) {
+	both(t, func(t *testing.T, s *Spawner) {
+		dir := t.TempDir()
+		os.WriteFile(dir+"/plain", []byte("#!/bin/sh\n"), 0o644)
+		os.WriteFile(dir+"/noformat", []byte("echo\n"), 0o755)
+		os.WriteFile(dir+"/nointerpreter", []byte("#!/nonexistent\n"), 0o755)
+		for path, errno := range map[string]syscall.Errno{
+			"./missing": unix.ENOENT, "./plain": unix.EACCES, "./noformat": unix.ENOEXEC,
+			"./nointerpreter": unix.ENOENT, ".": unix.EACCES,
+		} {
+			o := newOwner()
+			s.Spawn(&Request{Owner: o, Program: program(t, path, path), Dir: openDir(t, dir), Stdin: -1, Stdout: -1, Notify: -1})
+			o.expect(t, fmt.Sprintf("failed %v exec=true", errno))
+		}
+	})
+}
+
+func TestBadDescriptor(t *testing.T) {
+	t.Parallel()
+	o := newOwner()
+	private.Spawn(&Request{Owner: o, Program: program(t, "/bin/true", "true"), Dir: 299, Stdin: -1, Stdout: -1, Notify: -1})
+	o.expect(t, fmt.Sprintf("failed %v exec=false", unix.EBADF))
+}
+
+// Directories may be renamed and unlinked under a descriptor.
+func TestRenamedDirectory(t *testing.T) {
+	both(t, func(t *testing.T, s *Spawner) {
+		dir := t.TempDir()
+		os.Mkdir(dir+"/a", 0o755)
+		got := output(t, s, dir+"/a", "pwd", func(*Request) {
+			if err := os.Rename(dir+"/a", dir+"/b"); err != nil {
+				t.Error(err)
+			}
+		})
+		if got != dir+"/b\n" {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
+// Where clone3 is refused, dispositions are reset one by one.
+func TestWithoutClone3(t *testing.T) {
+	t.Parallel()
+	got := output(t, private, "/", "grep ^SigIgn: /proc/self/status", nil)
+	was := setNoClone3(true)
+	defer setNoClone3(was)
+	if again := output(t, private, "/", "grep ^SigIgn: /proc/self/status", nil); again != got {
+		t.Errorf("%q with clone3, %q without", got, again)
+	}
+}
