@@ -20,6 +20,8 @@ const (
 	// scanGap keeps a burst of changes from becoming a burst of scans. The first
 	// change is looked at at once.
 	scanGap = 10 * time.Millisecond
+	// settleAfter is when the start is over for all but the slowest.
+	settleAfter = 2 * time.Second
 )
 
 // Scanner is the set of services of one scan directory. One goroutine, Run, owns
@@ -112,9 +114,9 @@ func (s *Scanner) Run() {
 		defer stop()
 	}
 	s.scan()
-	settled := time.AfterFunc(2*time.Second, func() {
+	settled := time.AfterFunc(settleAfter, func() {
 		debug.SetGCPercent(50)
-		debug.FreeOSMemory()
+		trim()
 	})
 	defer settled.Stop()
 	for !s.stop || len(s.entries) > 0 {
