@@ -20,7 +20,7 @@ const (
 	// scanGap keeps a burst of changes from becoming a burst of scans. The first
 	// change is looked at at once.
 	scanGap = 10 * time.Millisecond
-	// settleAfter is when the start is over for all but the slowest.
+	// settleAfter is how long after the last new service a start counts as over.
 	settleAfter = 2 * time.Second
 )
 
@@ -40,8 +40,9 @@ type Scanner struct {
 	full    bool   // out of descriptors, and said so
 	unread  string // what was said of the scan directory
 
-	again *time.Timer // the next scan that is due, if any
-	at    time.Time   // and when
+	settled *time.Timer // trims when no service was added for a while
+	again   *time.Timer // the next scan that is due, if any
+	at      time.Time   // and when
 }
 
 // entry is one directory of the scan directory, known by device and inode. Its
@@ -114,11 +115,11 @@ func (s *Scanner) Run() {
 		defer stop()
 	}
 	s.scan()
-	settled := time.AfterFunc(settleAfter, func() {
+	s.settled = time.AfterFunc(settleAfter, func() {
 		debug.SetGCPercent(50)
 		trim()
 	})
-	defer settled.Stop()
+	defer s.settled.Stop()
 	for !s.stop || len(s.entries) > 0 {
 		<-s.box.wake
 		scan := false
@@ -450,6 +451,7 @@ func (s *Scanner) opened(u *unit, err error) {
 		return
 	}
 	x.up, x.fault, x.retry = true, nil, time.Time{}
+	s.settled.Reset(settleAfter)
 	if !e.present {
 		u.Post(supervise.Event{Kind: supervise.EvRemoved, At: u.Now()})
 	}

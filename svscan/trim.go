@@ -3,17 +3,19 @@ package svscan
 import (
 	"bytes"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 
 	"golang.org/x/sys/unix"
 )
 
-// trim gives memory back once the services are up: the heap's, and the pages of
-// the program itself that only the start needed. A page that is needed again
+// trim gives back what only the start of many services needed: threads, the
+// heap's memory, and pages of the program itself. A page that is needed again
 // comes back from the page cache, alone and not with its neighbours.
 func trim() {
 	debug.FreeOSMemory()
+	trimThreads()
 	maps, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
 		return
@@ -36,4 +38,29 @@ func trim() {
 
 func advise(start, length uintptr, advice int) {
 	unix.RawSyscall(unix.SYS_MADVISE, start, length, uintptr(advice))
+}
+
+// keepThreads is what a quiet scanner has use for: the runtime's monitor and
+// poller, the reaper, the spawner's and the disk's, and one that runs.
+const keepThreads = 8
+
+// trimThreads ends threads that a burst of blocking calls left behind. The runtime
+// never does; but a goroutine that ends while it is locked to its thread takes it
+// along.
+func trimThreads() {
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return
+	}
+	for range len(tasks) - keepThreads {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			runtime.LockOSThread()
+			if unix.Gettid() == os.Getpid() {
+				runtime.UnlockOSThread() // the first one would only be wedged
+			}
+		}()
+		<-done
+	}
 }

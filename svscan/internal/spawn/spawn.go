@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -73,10 +74,15 @@ type Request struct {
 	node lane.Node[*Request]
 }
 
-// Spawner starts processes one after the other.
+// lanes is how many starts are under way at a time. While one waits for its exec,
+// the other's runs.
+const lanes = 2
+
+// Spawner starts processes.
 type Spawner struct {
 	table   *reap.Table
-	lane    lane.Lane[*Request, *thread]
+	lanes   [lanes]lane.Lane[*Request, *thread]
+	next    atomic.Uint32
 	env     []*byte
 	limit   *unix.Rlimit
 	ignored uint64
@@ -112,21 +118,20 @@ func New(t *reap.Table, o Options) (*Spawner, error) {
 		return nil, err
 	}
 	s.private = !o.Shared && canFetch()
-	s.lane = lane.Lane[*Request, *thread]{
-		Work:   s.start,
-		Begin:  s.begin,
-		Locked: true,
-		Limit:  hang,
-		Late:   func(r *Request) { r.Owner.Slow() },
+	for i := range s.lanes {
+		l := &s.lanes[i]
+		l.Work, l.Begin, l.Locked = s.start, s.begin, true
+		l.Limit = hang
+		l.Late = func(r *Request) { r.Owner.Slow() }
+		l.Start()
 	}
-	s.lane.Start()
 	return s, nil
 }
 
 // Spawn starts a process some time soon and tells the owner. It never blocks.
 func (s *Spawner) Spawn(r *Request) {
 	r.node.Job = r
-	s.lane.Post(lane.Urgent, &r.node)
+	s.lanes[s.next.Add(1)%lanes].Post(lane.Urgent, &r.node)
 }
 
 // openPoller makes the runtime open its own epoll now: it may use that from any
