@@ -45,8 +45,6 @@ const (
 	EvDrain
 	// EvSlow: the answer to the last Spawn is overdue.
 	EvSlow
-
-	eventKinds
 )
 
 // Timer names one of a service's timers. Each is armed at most once at a time.
