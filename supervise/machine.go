@@ -67,6 +67,7 @@ type Machine struct {
 	Paused    bool
 	GotTerm   bool
 	Failed    bool // permanently, by exit code
+	Unfit     bool // run could not be executed last time
 	Idle      bool // encore: started, with no run script
 	First     bool // encore: start runs before run
 	RanStop   bool // encore: stop ran since the last start
@@ -256,7 +257,7 @@ func (m *Machine) started(p *Policy, ev *Event, a *Actions) {
 		return
 	}
 	m.Phase = PhaseUp
-	m.Paused, m.GotTerm, m.Failed, m.Idle = false, false, false, false
+	m.Paused, m.GotTerm, m.Failed, m.Unfit, m.Idle = false, false, false, false, false
 	m.RanStop = m.RanStop && m.Script != ScriptRun
 	m.Since, m.Started, m.Ready = ev.At.Wall, ev.At.Mono, 0
 	a.add(Action{Kind: Announce})
@@ -284,7 +285,7 @@ func (m *Machine) startFailed(p *Policy, ev *Event, a *Actions) {
 			m.rest(p, ev.At, a)
 			return
 		}
-		m.Started, m.Ready = ev.At.Mono, 0
+		m.Started, m.Ready, m.Unfit = ev.At.Mono, 0, true
 		m.ended(p, Exited(111), ev.At, a)
 		return
 	}
@@ -659,9 +660,9 @@ func (m *Machine) load(p *Policy, ev *Event, a *Actions) {
 
 func (m *Machine) facts(p *Policy, ev *Event, a *Actions) {
 	m.Facts = ev.Facts
-	// A script that could not be executed was looked at again: flag says that
-	// it changed.
-	if ev.Flag && m.Phase == PhaseDown && m.Waiting {
+	// A script that could not be executed, and changed, is worth another try at
+	// once. Nothing ran, so starts keep their distance.
+	if ev.Flag && m.Unfit && m.Phase == PhaseDown && m.Waiting {
 		m.start(p, ev.At, a)
 	}
 }

@@ -97,6 +97,12 @@ var stories = map[string]story{
 			"changed: disarm-restart spawn-run", "started: announce up",
 		},
 	},
+	"run is replaced while it waits: no start comes sooner": {
+		dialect: Common,
+		steps: []string{
+			"boot: spawn-run", "started: announce up", "exit 0: down announce D arm-restart-1s", "changed:",
+		},
+	},
 	"fork refused: again after 1, 2, 4 seconds": {
 		dialect: Common,
 		steps: []string{

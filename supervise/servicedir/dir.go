@@ -107,10 +107,7 @@ func makeStateDir(fd int) error {
 	}
 	var st unix.Stat_t
 	if unix.Fstatat(fd, StateDir, &st, 0) == nil {
-		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
-			return unix.ENOTDIR
-		}
-		return nil
+		return nil // if it is no directory, the lock will say so, as in daemontools
 	}
 	var target [unix.PathMax]byte
 	n, e := unix.Readlinkat(fd, StateDir, target[:])
