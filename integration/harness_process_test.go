@@ -62,6 +62,7 @@ type process struct {
 	// quit asks it to end, and finish ends what it leaves behind; see stop.
 	quit, finish func() error
 	stopped      bool
+	expected     bool // its end is no surprise
 }
 
 // start starts a program in the background. Its way to end is TERM.
@@ -153,6 +154,7 @@ func (s *site) dismiss() error {
 // signal sends a signal to the process itself.
 func (p *process) signal(sig syscall.Signal) {
 	p.site.t.Helper()
+	p.expected = true
 	if err := p.cmd.Process.Signal(sig); err != nil {
 		p.site.t.Fatalf("%s: %v", p.cmd, err)
 	}
@@ -172,6 +174,7 @@ func (p *process) alive() bool {
 // death by a signal.
 func (p *process) wait() int {
 	p.site.t.Helper()
+	p.expected = true
 	if !p.endsWithin(patience) {
 		p.site.t.Fatalf("%s does not end; it said %q", p.cmd, p.said())
 	}
@@ -215,6 +218,8 @@ func (p *process) stop() {
 			_ = p.cmd.Process.Kill()
 			<-p.ended
 		}
+	} else if !p.expected {
+		p.site.t.Errorf("%s ended by itself with %v; it said:\n%.2000s", p.cmd, p.cmd.ProcessState, p.said())
 	}
 	if err := p.finish(); err != nil {
 		p.site.t.Errorf("after %s: %v", p.cmd, err)
@@ -225,7 +230,8 @@ func (p *process) stop() {
 func (p *process) inspect() {
 	for _, bug := range []string{"DATA RACE", "panic:", "fatal error:", "internal error"} {
 		if said := p.said(); strings.Contains(said, bug) {
-			p.site.t.Errorf("%s has a bug:\n%s", p.cmd, said)
+			p.site.t.Errorf("%s has a bug:\n%.5000s", p.cmd, said)
+			return
 		}
 	}
 }

@@ -15,7 +15,8 @@ const (
 	ScriptFinish
 	ScriptStart // encore
 	ScriptStop  // encore
-	scripts
+	// Scripts is how many there are.
+	Scripts
 )
 
 // Name is the file's name.

@@ -132,7 +132,9 @@ func (m *Machine) step(p *Policy, ev *Event, a *Actions) {
 	case EvReturned:
 		m.Removed = false
 	case EvShutdown:
-		m.shutdown(p, ev.At, a)
+		if !m.Shutdown {
+			m.shutdown(p, ev.At, a)
+		}
 	case EvDrain:
 		m.drain(p, ev.At, a)
 	case EvSlow:
@@ -141,7 +143,7 @@ func (m *Machine) step(p *Policy, ev *Event, a *Actions) {
 			a.add(Action{Kind: Announce})
 		}
 	}
-	if m.Exiting && m.Phase == PhaseDown && m.vacant() && !m.Waiting && !m.Unsettled {
+	if m.Exiting && (m.Phase == PhaseDown || m.Phase == PhaseHeld) && m.vacant() && !m.Waiting && !m.Unsettled {
 		m.gone(a)
 	}
 }
@@ -414,7 +416,7 @@ func (m *Machine) rest(p *Policy, at Instant, a *Actions) {
 	switch {
 	case m.Exiting && !(p.StartStopScripts && !m.wanted()):
 		m.gone(a)
-	case last == ScriptStart && !m.Failed && !stopped,
+	case last == ScriptStart && !m.First && !m.Failed && !stopped && !m.Exiting,
 		m.Want == status.WantUp && !m.Failed:
 		m.again(p, at, a)
 	default:

@@ -115,9 +115,9 @@ const (
 	// killAgain is how often KILL is repeated (s6).
 	killAgain = 5 * time.Second
 	// forkRetry is the first pause after the kernel refused a process; it
-	// doubles up to forkRetryMax, daemontools' constant pause.
+	// doubles up to forkRetryMax, runit's constant pause.
 	forkRetry    = time.Second
-	forkRetryMax = 60 * time.Second
+	forkRetryMax = 5 * time.Second
 )
 
 // PolicyFor is the policy of a dialect, without what single service directories

@@ -53,9 +53,9 @@ const disks = 2
 // everything else should be done first.
 const quiet = 50 * time.Millisecond
 
-// fdReserve is how many descriptors are kept free for status files and pipes of
-// services that run already.
-const fdReserve = 64
+// fdReserve is how many descriptors are kept for the scanner itself and for the
+// files that it opens and closes.
+const fdReserve = 40
 
 // kernel is what all units share: the way to the outside.
 type kernel struct {
@@ -166,6 +166,7 @@ func newKernel(c Config) (*kernel, error) {
 	}
 	go k.table.Run()         // until the process ends
 	go k.pump.Run(k.deliver) // likewise
+	reserveThreads()
 	return k, nil
 }
 

@@ -31,14 +31,15 @@ type Scanner struct {
 	box  *mailbox[message]
 	tree *watch.Tree // nil: polled
 
-	entries map[servicedir.Identity]*entry
-	names   map[string]string // what was said of names that are no services
-	scanDir servicedir.Identity
-	serial  uint32
-	scanned time.Time
-	stop    bool
-	full    bool   // out of descriptors, and said so
-	unread  string // what was said of the scan directory
+	entries  map[servicedir.Identity]*entry
+	names    map[string]string // what was said of names that are no services
+	scanDir  servicedir.Identity
+	serial   uint32
+	scanned  time.Time
+	stop     bool
+	full     bool   // out of descriptors, and said so
+	promised int    // descriptors that units and pipes have or will have
+	unread   string // what was said of the scan directory
 
 	settled *time.Timer // trims when no service was added for a while
 	again   *time.Timer // the next scan that is due, if any
@@ -268,7 +269,9 @@ func (s *Scanner) look(scanDir int, name string, first bool, said map[string]str
 	}
 	var st unix.Stat_t
 	if err := unix.Fstatat(scanDir, name, &st, 0); err != nil {
-		complain("stat", name, err)
+		if unix.Fstatat(scanDir, name, &st, unix.AT_SYMLINK_NOFOLLOW) != unix.ENOENT {
+			complain("stat", name, err)
+		} // else it was removed since the directory was read
 		return
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
@@ -303,7 +306,15 @@ func (s *Scanner) fill(scanDir int, e *entry, first bool, complain func(verb, ob
 		return // a log service reads to the end before there is a new pair
 	}
 	main := e.main.due(now)
-	log := e.log.due(now) && s.logged(scanDir, e, complain)
+	log := e.log.due(now)
+	if log {
+		var err error
+		if log, err = s.logged(scanDir, e.name); err != nil {
+			complain("stat", e.name+"/log", err)
+			s.scanAt(now.Add(pollEvery))
+			return // whether to make a pipe is not known
+		}
+	}
 	if !main && !log {
 		return
 	}
@@ -336,13 +347,13 @@ func (x *slot) due(now time.Time) bool {
 
 // logged tells whether an entry has a log service. A file of that name is none:
 // in encore it is a script, elsewhere a stray.
-func (s *Scanner) logged(scanDir int, e *entry, complain func(verb, object string, err error)) bool {
+func (s *Scanner) logged(scanDir int, name string) (bool, error) {
 	var st unix.Stat_t
-	err := unix.Fstatat(scanDir, e.name+"/log", &st, 0)
-	if err != nil && err != unix.ENOENT {
-		complain("stat", e.name+"/log", err)
+	err := unix.Fstatat(scanDir, name+"/log", &st, 0)
+	if err == unix.ENOENT {
+		return false, nil
 	}
-	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
+	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR, err
 }
 
 // draining tells that the writing end of the pipe is closed and somebody still
@@ -363,6 +374,7 @@ func (s *Scanner) fillLog(fd int, e *entry, first bool, complain func(verb, obje
 			return
 		}
 		e.pipe = p
+		s.promised += 2
 		if e.main.unit != nil {
 			e.main.unit.stdout.Store(int32(p[1]))
 		}
@@ -375,14 +387,16 @@ func (s *Scanner) fillLog(fd int, e *entry, first bool, complain func(verb, obje
 	s.start(e, &e.log, logFD, e.name+"/log", first)
 }
 
-// openDir opens a directory, leaving some descriptors for those that run.
+// fdsEach is what one unit takes: its directory, lock, control and ok.
+const fdsEach = 4
+
+// openDir opens the directory of a unit to be, if there are descriptors left for
+// all that it will open.
 func (s *Scanner) openDir(at int, name string) (int, error) {
-	fd, err := unix.Openat(at, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err == nil && fd >= s.k.fdLimit-fdReserve {
-		unix.Close(fd)
+	if s.promised+fdsEach > s.k.fdLimit-fdReserve {
 		return -1, unix.EMFILE
 	}
-	return fd, err
+	return unix.Openat(at, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 }
 
 // openFailed puts an entry off. That descriptors ran out is said once, not for
@@ -418,6 +432,7 @@ func (s *Scanner) start(e *entry, x *slot, fd int, name string, first bool) {
 		u.stdout.Store(int32(e.pipe[1]))
 	}
 	x.unit, x.up, x.closed = u, false, false
+	s.promised += fdsEach
 	u.begin()
 }
 
@@ -434,6 +449,7 @@ func (s *Scanner) opened(u *unit, err error) {
 	x := e.slotOf(u)
 	if err != nil {
 		x.unit = nil
+		s.promised -= fdsEach
 		x.retry = time.Now().Add(pollEvery)
 		if errors.Is(err, unix.EMFILE) {
 			s.openFailed(e, unix.EMFILE)
@@ -455,6 +471,9 @@ func (s *Scanner) opened(u *unit, err error) {
 	if !e.present {
 		u.Post(supervise.Event{Kind: supervise.EvRemoved, At: u.Now()})
 	}
+	if s.stop && !u.log { // it was being opened when the shutdown came
+		u.Post(supervise.Event{Kind: supervise.EvShutdown, At: u.Now()})
+	}
 	s.advance(e)
 }
 
@@ -464,6 +483,7 @@ func (s *Scanner) closed(u *unit) {
 	e := u.entry
 	x := e.slotOf(u)
 	x.unit, x.up, x.closed = nil, false, true
+	s.promised -= fdsEach
 	x.retry = time.Now().Add(pollEvery)
 	s.full = false
 	if !s.stop && e.present {
@@ -544,10 +564,6 @@ func (s *Scanner) advance(e *entry) {
 	if !stopping {
 		return
 	}
-	if s.stop && e.main.up {
-		// Opened in the middle of the shutdown. A second one changes nothing.
-		e.main.unit.Post(supervise.Event{Kind: supervise.EvShutdown, At: e.main.unit.Now()})
-	}
 	if e.main.unit != nil {
 		return
 	}
@@ -570,6 +586,9 @@ func (s *Scanner) drop(e *entry) {
 }
 
 func (e *entry) closePipe() {
+	if e.pipe[0] >= 0 {
+		e.scanner.promised -= 2
+	}
 	for i, fd := range e.pipe {
 		if fd >= 0 {
 			unix.Close(fd)

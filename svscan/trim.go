@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,19 +41,35 @@ func advise(start, length uintptr, advice int) {
 	unix.RawSyscall(unix.SYS_MADVISE, start, length, uintptr(advice))
 }
 
-// keepThreads is what a quiet scanner has use for: the runtime's monitor and
-// poller, the reaper, the spawner's and the disk's, and one that runs.
-const keepThreads = 8
+// keepThreads is how many threads there are from the beginning, and after a trim:
+// enough for all that may block at the same time. The runtime makes threads as it
+// needs them, and ends the program when the kernel refuses one, as it does when the
+// user has too many processes.
+const keepThreads = 11
+
+// reserveThreads makes the threads that will be needed sooner or later.
+func reserveThreads() {
+	missing := keepThreads - threads()
+	var ready, done sync.WaitGroup
+	ready.Add(max(missing, 0))
+	done.Add(1)
+	for range missing {
+		go func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			ready.Done()
+			done.Wait() // until all have one of their own
+		}()
+	}
+	ready.Wait()
+	done.Done()
+}
 
 // trimThreads ends threads that a burst of blocking calls left behind. The runtime
 // never does; but a goroutine that ends while it is locked to its thread takes it
 // along.
 func trimThreads() {
-	tasks, err := os.ReadDir("/proc/self/task")
-	if err != nil {
-		return
-	}
-	for range len(tasks) - keepThreads {
+	for range threads() - keepThreads {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
@@ -63,4 +80,13 @@ func trimThreads() {
 		}()
 		<-done
 	}
+}
+
+// threads counts our threads, or keepThreads where that cannot be known.
+func threads() int {
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return keepThreads
+	}
+	return len(tasks)
 }

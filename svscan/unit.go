@@ -34,9 +34,9 @@ type unit struct {
 	// stdout changes when a log service appears later.
 	stdout atomic.Int32
 
-	request spawn.Request                  // for run, finish and the like: one at a time
-	timers  *[supervise.Timers]*time.Timer // made when the first is armed
-	fault   syscall.Errno                  // why the last start failed, if it was reported
+	request spawn.Request                    // for run, finish and the like: one at a time
+	timers  *[supervise.Timers]*time.Timer   // made when the first is armed
+	faults  [supervise.Scripts]syscall.Errno // why each could not be started last time, as it was reported
 
 	mu       sync.Mutex
 	pending  jobs
@@ -45,8 +45,10 @@ type unit struct {
 	nodes    [lane.Idle + 1]lane.Node[diskJob]
 	writing  bool
 	shown    bool // clients can see it
+	busy     bool // run was being written at the last attempt
+	again    jobs // what a timer has tried again
 	exiting  bool
-	missing  bool // the status file could not be written, and that was said
+	failing  jobs // what could not be written, of which something was said
 	record   status.Record
 	changes  []supervise.Change // to be told once record is written
 	last     [status.MaxSize]byte
@@ -193,7 +195,6 @@ func (u *unit) write(level int) {
 
 // open makes the state directory and sets the service going.
 func (u *unit) open() {
-	facts := u.facts()
 	d, remade, err := servicedir.Open(u.dir.FD)
 	if err == nil {
 		u.dir = d
@@ -207,7 +208,8 @@ func (u *unit) open() {
 	}
 	u.reportRemade(remade)
 	u.Init(u, &u.k.policy)
-	u.Post(supervise.Event{Kind: supervise.EvBoot, Facts: facts, At: u.Now()})
+	// Only now that the directory is watched: what comes later is an event.
+	u.Post(supervise.Event{Kind: supervise.EvBoot, Facts: u.facts(), At: u.Now()})
 	u.opened(nil)
 	go u.Run() // ends with the machine: Closed
 }
@@ -378,14 +380,18 @@ func (u *unit) reportStart(err error, exec bool) {
 	errors.As(err, &errno)
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.fault == errno {
+	fault := &u.faults[u.script]
+	switch {
+	case *fault == errno:
 		return
-	}
-	if u.fresh && exec {
+	case exec && u.fresh:
 		u.fresh = false
 		return
+	case errno == unix.ETXTBSY && !u.busy:
+		u.busy = true // it is just being written
+		return
 	}
-	u.fault = errno
+	*fault = errno
 	if exec {
 		u.k.report(Fatal, u.name(), "start", u.name()+"/"+u.script.Name(), err)
 	} else {
@@ -443,8 +449,8 @@ func (u *unit) Disarm(t supervise.Timer) {
 func (u *unit) Announce(r status.Record, exiting bool) {
 	u.mu.Lock()
 	u.record, u.exiting = r, exiting
-	if r.PID != 0 && r.Process == status.ProcessRun {
-		u.fault, u.fresh = 0, false
+	if r.PID != 0 {
+		u.faults[u.script], u.fresh, u.busy = 0, false, false
 	}
 	u.order(jobStatus)
 	if u.k.texts == textsLater {
@@ -521,16 +527,11 @@ func (u *unit) writeStatus() {
 		if !u.shown {
 			u.show()
 		}
-		if err == nil {
-			u.missing = false
-			u.lastLen = uint8(copy(u.last[:], b))
-		} else {
+		u.lastLen = uint8(copy(u.last[:], b))
+		if err != nil {
 			u.lastLen = 0
-			if !u.missing {
-				u.missing = true
-				u.k.report(Warning, u.name(), "write", u.name()+"/supervise/status", err)
-			}
 		}
+		u.wrote(jobStatus, "status", err)
 	}
 	for _, c := range changes {
 		u.k.config.Changed(u.name(), c)
@@ -554,13 +555,47 @@ func (u *unit) writeTexts() {
 	u.writeText(&r, exiting)
 }
 
+// wrote says once what cannot be written, and has it tried again after a while:
+// a full disk may be emptied. A directory that is gone stays so.
+func (u *unit) wrote(j jobs, name string, err error) {
+	if err == nil {
+		u.failing &^= j
+		return
+	}
+	if u.failing == 0 {
+		u.k.report(Warning, u.name(), "write", u.name()+"/supervise/"+name, err)
+	}
+	u.failing |= j
+	if errors.Is(err, unix.ENOENT) {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.again == 0 {
+		time.AfterFunc(writeRetry, u.writeAgain)
+	}
+	u.again |= j
+}
+
+const writeRetry = time.Second
+
+func (u *unit) writeAgain() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, j := range [...]jobs{jobStatus, jobTexts} {
+		if u.again&j != 0 {
+			u.order(j)
+		}
+	}
+	u.again = 0
+}
+
 // writeText brings pid and stat up to date, each only if it would change.
 func (u *unit) writeText(r *status.Record, exiting bool) {
 	var buf [64]byte
+	name, err := "pid", error(nil)
 	if !u.texted || u.pid != r.PID {
-		if err := u.dir.WritePID(r.AppendPID(buf[:0])); err != nil {
-			u.textFailed("pid", err)
-		}
+		err = u.dir.WritePID(r.AppendPID(buf[:0]))
 		u.pid = r.PID
 	}
 	stat := uint16(r.Process) | uint16(r.Want)<<2
@@ -569,18 +604,10 @@ func (u *unit) writeText(r *status.Record, exiting bool) {
 			stat |= 1 << (10 + i)
 		}
 	}
-	if !u.texted || u.stat != stat {
-		if err := u.dir.WriteStat(r.AppendStat(buf[:0], exiting)); err != nil {
-			u.textFailed("stat", err)
-		}
+	if err == nil && (!u.texted || u.stat != stat) {
+		name, err = "stat", u.dir.WriteStat(r.AppendStat(buf[:0], exiting))
 		u.stat = stat
 	}
-	u.texted = true
-}
-
-func (u *unit) textFailed(name string, err error) {
-	if !u.missing {
-		u.missing = true
-		u.k.report(Warning, u.name(), "write", u.name()+"/supervise/"+name, err)
-	}
+	u.texted = err == nil
+	u.wrote(jobTexts, name, err)
 }

@@ -61,12 +61,17 @@ func disk(dir string) *place {
 	return p
 }
 
+// plain is the same place without volumes of its own.
+func (p *place) plain() *place {
+	return &place{name: p.name, note: p.note, dir: filepath.Join(p.dir, "plain")}
+}
+
 // fresh makes a directory that was never used. remove must be called when no
 // process is in it any more.
 func (p *place) fresh() (dir string, remove func() error, err error) {
 	p.made++
 	dir = filepath.Join(p.dir, fmt.Sprintf("%s-%d", p.name, p.made))
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", nil, err
 	}
 	switch {

@@ -99,7 +99,7 @@ func Lines(rows []Row, now status.Stamp, width int) []string {
 		names = max(names, utf8.RuneCountInString(rows[i].Service))
 	}
 	line := func(service, state, pid, age, restarts, wish string) string {
-		return cut(fmt.Sprintf("%-*s  %-9s  %7s  %6s  %8s  %s", names, service, state, pid, age, restarts, wish), width)
+		return cut(fmt.Sprintf("%-*s  %-9s  %7s  %7s  %8s  %s", names, service, state, pid, age, restarts, wish), width)
 	}
 	lines := []string{line("SERVICE", "STATE", "PID", "FOR", "RESTARTS", "WISH")}
 	for i := range rows {
