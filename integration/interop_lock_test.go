@@ -1,21 +1,25 @@
 package integration
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"upkeep/supervise/status"
 )
 
 // rival is a supervisor of one directory that is not ours.
 type rival struct {
-	name  string
-	code  int    // with which it leaves
-	words string // and what it says, when somebody supervises sv already
+	name   string
+	layout status.Layout
+	code   int    // with which it leaves
+	words  string // and what it says, when somebody supervises sv already
 }
 
 var rivals = []rival{
-	{"supervise", 111, "supervise: fatal: unable to acquire sv/supervise/lock: temporary failure\n"},
-	{"runsv", 111, "runsv sv: fatal: unable to lock supervise/lock: temporary failure\n"},
-	{"s6-supervise", 100, "s6-supervise sv: fatal: another instance of s6-supervise is already running\n"},
+	{"supervise", status.Daemontools, 111, "supervise: fatal: unable to acquire sv/supervise/lock: temporary failure\n"},
+	{"runsv", status.Runit, 111, "runsv sv: fatal: unable to lock supervise/lock: temporary failure\n"},
+	{"s6-supervise", status.S6, 100, "s6-supervise sv: fatal: another instance of s6-supervise is already running\n"},
 }
 
 const refusal = "supervise: fatal: unable to acquire sv/supervise/lock: temporary failure\n"
@@ -23,26 +27,37 @@ const refusal = "supervise: fatal: unable to acquire sv/supervise/lock: temporar
 // traced is a service directory with the tracer as its service.
 func traced(dir string) tree { return tree{dir + "/run!": "#!/bin/sh\nexec tracer\n"} }
 
+// waitPID waits for a status file with a pid in it, and returns it: it stays as it
+// is as long as nothing happens.
+func waitPID(t *testing.T, dir string, l status.Layout) string {
+	t.Helper()
+	return waitFile(t, filepath.Join(dir, "supervise/status"), func(c string) bool {
+		r, err := status.Decode([]byte(c), l)
+		return err == nil && r.PID != 0
+	})
+}
+
 // TestLockHeld: whoever comes to a directory that ours supervises leaves again,
 // and disturbs nothing.
 func TestLockHeld(t *testing.T) {
 	t.Parallel()
 	for _, start := range []struct {
-		name string
-		by   func(t *testing.T, s *site) *process
+		name   string
+		layout status.Layout
+		by     func(t *testing.T, s *site) *process
 	}{
-		{"supervise", func(t *testing.T, s *site) *process { return s.supervise(ours(t, "supervise"), "sv") }},
-		{"svscan", func(t *testing.T, s *site) *process { return s.svscan(ours(t, "svscan"), s.root) }},
-		{"as daemontools", func(t *testing.T, s *site) *process {
+		{"supervise", status.Runit, func(t *testing.T, s *site) *process { return s.supervise(ours(t, "supervise"), "sv") }},
+		{"svscan", status.Runit, func(t *testing.T, s *site) *process { return s.svscan(ours(t, "svscan"), s.root) }},
+		{"as daemontools", status.Daemontools, func(t *testing.T, s *site) *process {
 			return s.supervise(ours(t, "supervise"), "--dialect", "daemontools", "sv")
 		}},
-		{"as s6", func(t *testing.T, s *site) *process {
+		{"as s6", status.S6, func(t *testing.T, s *site) *process {
 			return s.supervise(ours(t, "supervise"), "--dialect=s6", "sv")
 		}},
 	} {
 		t.Run(start.name, func(t *testing.T) {
 			t.Parallel()
-			for _, r := range append(rivals, rival{"ours", 111, refusal}) {
+			for _, r := range append(rivals, rival{name: "ours", code: 111, words: refusal}) {
 				t.Run(r.name, func(t *testing.T) {
 					t.Parallel()
 					program := ours(t, "supervise")
@@ -52,7 +67,7 @@ func TestLockHeld(t *testing.T) {
 					s := newSite(t, traced("sv"))
 					p := start.by(t, s)
 					waitLines(t, s.path("sv/trace"), 1)
-					before := waitFile(t, s.path("sv/supervise/status"), something)
+					before := waitPID(t, s.path("sv"), start.layout)
 
 					if got := s.run(program, "sv"); got != (result{"", r.words, r.code}) {
 						t.Errorf("%s\n got %v\nwant %v", program, got, result{"", r.words, r.code})
@@ -82,7 +97,7 @@ func TestLockRespected(t *testing.T) {
 			s := newSite(t, traced("sv"))
 			theirs := s.supervise(peer(t, r.name), "sv")
 			waitLines(t, s.path("sv/trace"), 1)
-			before := waitFile(t, s.path("sv/supervise/status"), something)
+			before := waitPID(t, s.path("sv"), r.layout)
 
 			if got := s.run(ours(t, "supervise"), "sv"); got != (result{"", refusal, 111}) {
 				t.Errorf("ours: %v", got)

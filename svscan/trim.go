@@ -17,24 +17,43 @@ import (
 func trim() {
 	debug.FreeOSMemory()
 	trimThreads()
-	maps, err := os.ReadFile("/proc/self/maps")
+	smaps, err := os.ReadFile("/proc/self/smaps")
 	if err != nil {
 		return
 	}
-	for line := range bytes.Lines(maps) {
-		f := bytes.Fields(line)
-		if len(f) < 6 || f[1][1] == 'w' || f[5][0] != '/' {
-			continue
-		}
-		from, to, _ := bytes.Cut(f[0], []byte{'-'})
-		start, err1 := strconv.ParseUint(string(from), 16, 64)
-		end, err2 := strconv.ParseUint(string(to), 16, 64)
-		if err1 != nil || err2 != nil {
-			continue
-		}
-		advise(uintptr(start), uintptr(end-start), unix.MADV_RANDOM)
-		advise(uintptr(start), uintptr(end-start), unix.MADV_DONTNEED)
+	for _, m := range untouched(smaps) {
+		advise(m.start, m.length, unix.MADV_RANDOM)
+		advise(m.start, m.length, unix.MADV_DONTNEED)
 	}
+}
+
+// mapping is a range of the address space.
+type mapping struct{ start, length uintptr }
+
+// untouched finds, in the text of /proc/PID/smaps, the read-only mappings of files
+// of which no page was ever changed. One that was, by a dynamic linker before it
+// was protected, could not be had from the file again.
+func untouched(smaps []byte) (list []mapping) {
+	var m mapping
+	for line := range bytes.Lines(smaps) {
+		f := bytes.Fields(line)
+		if len(f) == 0 {
+			continue
+		}
+		from, to, header := bytes.Cut(f[0], []byte{'-'})
+		switch {
+		case header && len(f) >= 5:
+			start, err1 := strconv.ParseUint(string(from), 16, 64)
+			end, err2 := strconv.ParseUint(string(to), 16, 64)
+			m = mapping{}
+			if err1 == nil && err2 == nil && len(f) > 5 && f[1][1] == '-' && f[5][0] == '/' {
+				m = mapping{uintptr(start), uintptr(end - start)}
+			}
+		case string(f[0]) == "Anonymous:" && m.length > 0 && string(f[1]) == "0":
+			list = append(list, m)
+		}
+	}
+	return list
 }
 
 func advise(start, length uintptr, advice int) {
