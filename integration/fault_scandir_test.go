@@ -266,24 +266,24 @@ func TestFaultServiceRemoved(t *testing.T) {
 func TestFaultCopiedIn(t *testing.T) {
 	t.Parallel()
 	f := newFaultScene(t, nil)
-	const n = 30
-	for i := range n {
-		name := fmt.Sprintf("service/s%d/", i)
-		for _, files := range []tree{
-			{name: ""}, {name + "run!": faultSleeper},
-			{name + "finish!": "#!/bin/sh\n: >finished\n"},
-			{name + "log/run!": faultCat},
-		} {
-			f.make(files)
-		}
-	}
-	for i := range n {
+	for i := range 30 {
 		name := fmt.Sprint("s", i)
-		f.wait(name, up)
+		for _, files := range []tree{
+			{"/": ""},
+			{"/run!": faultSleeper},
+			{"/finish!": "#!/bin/sh\n: >finished\n"},
+			{"/log/run!": faultCat},
+		} {
+			for file, content := range files {
+				f.make(tree{"service/" + name + file: content})
+			}
+		}
+		// Before the next one has the scanner look again.
 		f.until(name+"/log is supervised", func() bool {
 			_, err := os.Stat(f.dir(name, "log/supervise/ok"))
 			return err == nil
 		})
+		f.wait(name, up)
 		f.wait(name+"/log", up)
 		f.tell(name, "d")
 		f.wait(name, down)

@@ -27,7 +27,7 @@ func TestFaultStatusReader(t *testing.T) {
 			pid := f.wait("web", up).PID
 			reader := readStatus(f.dir("web/supervise/status"), c.layout)
 			for range 3 {
-				for range 100 {
+				for range 40 {
 					f.tell("web", "p")
 					f.wait("web", paused)
 					f.tell("web", "c")
