@@ -211,6 +211,9 @@ func (u *unit) open() {
 	// Only now that the directory is watched: what comes later is an event.
 	u.Post(supervise.Event{Kind: supervise.EvBoot, Facts: u.facts(), At: u.Now()})
 	u.opened(nil)
+	if u.entry != nil && !u.log && u.stdout.Load() < 0 && servicedir.Logged(u.dir.FD) {
+		u.entryChanged("log") // it came between the scan and the watch
+	}
 	go u.Run() // ends with the machine: Closed
 }
 

@@ -82,6 +82,9 @@ func demoIn(env *cli.Env, dir string, stop <-chan os.Signal, limit <-chan time.T
 	if code := link(env, bin); code != 0 {
 		return code
 	}
+	if _, err := env.Stdout.WriteString(introduction(dir)); err != nil {
+		return env.Fatal("upkeep", "unable to write", err)
+	}
 	s := newScreen(env, services)
 	scanner, err := svscan.New(svscan.Config{Dir: services, Report: s.report, Changed: s.changed})
 	if err != nil {
@@ -99,10 +102,7 @@ func demoIn(env *cli.Env, dir string, stop <-chan os.Signal, limit <-chan time.T
 		scanner.Run()
 		close(ended)
 	}()
-	_, err = env.Stdout.WriteString(introduction(dir))
-	if err == nil {
-		err = s.run(ended)
-	}
+	err = s.run(ended)
 	scanner.Stop() // without an effect if it has ended
 	<-ended
 	if err != nil {

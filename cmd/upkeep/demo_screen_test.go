@@ -119,7 +119,7 @@ func TestDemoTerminal(t *testing.T) {
 		return len(rows) == len(services) && age != "0s" && age != "1s" && rows["flaky"].restarts != "0"
 	})
 	dir := p.dir()
-	for _, args := range [][]string{{"-d", "service/clock"}, {"-u", "service/spare"}, {"-p", "service/sleeper"}} {
+	for _, args := range [][]string{{"-d", "service/sleeper"}, {"-u", "service/spare"}, {"-p", "service/flaky"}} {
 		svc := exec.Command(dir+"/bin/svc", args...)
 		svc.Dir, svc.Env = dir, []string{asUpkeep}
 		if out, err := svc.CombinedOutput(); err != nil || len(out) > 0 {
@@ -127,9 +127,9 @@ func TestDemoTerminal(t *testing.T) {
 		}
 	}
 	v.until("what the commands do", func(rows map[string]row) bool {
-		clock := rows["clock"]
-		return clock.state == "down" && clock.wish == "down" && rows["clock/log"].state == "up" &&
-			rows["spare"].state == "up" && rows["sleeper"].state == "paused"
+		sleeper := rows["sleeper"]
+		return sleeper.state == "down" && sleeper.wish == "down" &&
+			rows["spare"].state == "up" && rows["flaky"].state == "paused"
 	})
 	p.check(os.Mkdir(dir+"/bad", 0o755))
 	p.check(os.WriteFile(dir+"/bad/run", nil, 0o644))
@@ -139,7 +139,8 @@ func TestDemoTerminal(t *testing.T) {
 		return rows["bad"].state != "" && slices.Contains(above, "supervise: fatal: unable to start bad/run: access denied")
 	})
 
-	_, err := ours.Write([]byte{3}) // Ctrl-C, for the services as well
+	log := p.openLog()
+	_, err := ours.Write([]byte{3}) // Ctrl-C, which the services get as well
 	p.check(err)
 	for err == nil {
 		err = v.read()
@@ -148,6 +149,7 @@ func TestDemoTerminal(t *testing.T) {
 		t.Error(err)
 	}
 	p.ends(0)
+	p.checkLog(log)
 	rows := v.rows()
 	if len(rows) != len(services)+1 {
 		t.Errorf("%d services are shown", len(rows))
@@ -166,6 +168,17 @@ func TestDemoTerminal(t *testing.T) {
 	if t.Failed() {
 		t.Log(v)
 	}
+}
+
+// TestDemoHangup: the terminal is closed.
+func TestDemoHangup(t *testing.T) {
+	t.Parallel()
+	ours, theirs := openTerminal(t, 80, 24)
+	p := start(t, ours, theirs, true)
+	v := &view{process: p, lines: []string{""}}
+	v.until("the services", func(rows map[string]row) bool { return rows["sleeper"].state == "up" })
+	p.check(ours.Close())
+	p.ends(111) // it could not say that everything is down
 }
 
 // view is what the demo shows on a terminal that is large enough for all of it.

@@ -132,6 +132,25 @@ func (p *process) kill() {
 	}
 }
 
+// openLog opens the log of clock, which can be read also after its removal.
+func (p *process) openLog() *os.File {
+	p.t.Helper()
+	log, err := os.Open(p.dir() + "/service/clock/log/main/current")
+	p.check(err)
+	p.t.Cleanup(func() { log.Close() })
+	return log
+}
+
+// checkLog is for after the end: clock was stopped by TERM, and the log service
+// read what it wrote then, so it stopped later.
+func (p *process) checkLog(log *os.File) {
+	p.t.Helper()
+	kept, err := io.ReadAll(log)
+	if !regexp.MustCompile(`^(\d\d:\d\d:\d\d\n)+stopped\n$`).Match(kept) {
+		p.t.Errorf("the log has %q, %v", kept, err)
+	}
+}
+
 func removed(dir string) string { return "Everything is down, and " + dir + " is removed." }
 
 // TestDemoLines has the demo write into a pipe, and ends it by TERM.
@@ -160,10 +179,7 @@ func TestDemoLines(t *testing.T) {
 		last[f[0]] = f[1]
 		if log == nil && f[0] == "flaky" && f[1] == "up" && f[4] != "0" {
 			dir = p.dir()
-			var err error
-			log, err = os.Open(dir + "/service/clock/log/main/current")
-			p.check(err)
-			defer log.Close()
+			log = p.openLog()
 			p.check(p.cmd.Process.Signal(unix.SIGTERM))
 		}
 	}
@@ -194,11 +210,7 @@ func TestDemoLines(t *testing.T) {
 			t.Errorf("%s is %s at the end", service, last[service])
 		}
 	}
-	// The log service read what its service wrote last, so it stopped later.
-	kept, err := io.ReadAll(log)
-	if !regexp.MustCompile(`^(\d\d:\d\d:\d\d\n)+stopped\n$`).Match(kept) {
-		t.Errorf("the log has %q, %v", kept, err)
-	}
+	p.checkLog(log)
 	if t.Failed() {
 		t.Log(strings.Join(lines, "\n"))
 	}

@@ -304,6 +304,9 @@ func Facts(fd int) supervise.Facts {
 	}
 }
 
+// Logged tells whether there may be a log service.
+func Logged(fd int) bool { return exists(fd, "log") }
+
 // exists is false only for what is certainly not there.
 func exists(dir int, name string) bool {
 	var st unix.Stat_t
