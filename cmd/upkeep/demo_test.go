@@ -103,6 +103,11 @@ func (p *process) left() map[int]string {
 // ends waits for the end, after which nothing may be left.
 func (p *process) ends(code int) {
 	p.t.Helper()
+	late := time.AfterFunc(patience, func() {
+		_ = p.cmd.Process.Kill()
+		p.kill()
+	})
+	defer late.Stop()
 	_ = p.cmd.Wait() // the code says it
 	if got := p.cmd.ProcessState.ExitCode(); got != code {
 		p.t.Errorf("exit %d, want %d; stderr %q", got, code, &p.errors)
