@@ -49,8 +49,14 @@ func untouched(smaps []byte) (list []mapping) {
 			if err1 == nil && err2 == nil && len(f) > 5 && f[1][1] == '-' && f[5][0] == '/' {
 				m = mapping{uintptr(start), uintptr(end - start)}
 			}
-		case string(f[0]) == "Anonymous:" && m.length > 0 && string(f[1]) == "0":
-			list = append(list, m)
+		case m.length == 0:
+		case string(f[0]) == "Anonymous:" && string(f[1]) != "0":
+			m = mapping{}
+		case string(f[0]) == "Swap:": // comes after Anonymous; a changed page may be there
+			if string(f[1]) == "0" {
+				list = append(list, m)
+			}
+			m = mapping{}
 		}
 	}
 	return list
