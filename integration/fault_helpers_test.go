@@ -137,6 +137,20 @@ func (f *faultScene) says(line string) {
 	waitFile(f.t, f.scanner.stderr, func(c string) bool { return strings.Contains("\n"+c, "\n"+line+"\n") })
 }
 
+// saysOneOf waits until the scanner says one of the lines, and expects that one.
+func (f *faultScene) saysOneOf(lines ...string) {
+	f.t.Helper()
+	f.until("it says one of "+strings.Join(lines, ", "), func() bool {
+		for _, line := range lines {
+			if strings.Contains("\n"+f.scanner.said(), "\n"+line+"\n") {
+				f.lines = append(f.lines, line)
+				return true
+			}
+		}
+		return false
+	})
+}
+
 // attempts waits until a service whose start fails was tried n times more, and
 // returns its last record.
 func (f *faultScene) attempts(name string, n int) (r status.Record) {

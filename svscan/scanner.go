@@ -567,12 +567,13 @@ func (s *Scanner) advance(e *entry) {
 	if e.main.unit != nil {
 		return
 	}
+	// First, or the death that the end of the pipe brings would be news to it.
+	if e.log.up {
+		e.log.unit.Post(supervise.Event{Kind: supervise.EvDrain, At: e.log.unit.Now()})
+	}
 	if e.pipe[1] >= 0 {
 		unix.Close(e.pipe[1])
 		e.pipe[1] = -1
-	}
-	if e.log.up {
-		e.log.unit.Post(supervise.Event{Kind: supervise.EvDrain, At: e.log.unit.Now()})
 	}
 }
 
