@@ -21,12 +21,14 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -66,6 +68,13 @@ func work(m *testing.M) (code int, err error) {
 	if !given {
 		if err := flag.Set("test.parallel", strconv.Itoa(parallel)); err != nil {
 			return 1, err
+		}
+	}
+	// A signal that was ignored where the tests were started, as by nohup, would
+	// be ignored by all that they start.
+	for _, s := range []syscall.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGPIPE} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
 		}
 	}
 	// Orphans become our children: none gets out of sight. They are waited for
