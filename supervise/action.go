@@ -39,7 +39,7 @@ type ActionKind uint8
 
 // The actions a Machine asks for. Results come back as events.
 const (
-	// Spawn starts Script; EvStarted or EvStartFailed answers.
+	// Spawn starts Script as process Life; EvStarted or EvStartFailed answers.
 	Spawn ActionKind = iota
 	// Signal sends Signal to PID, or to its process group.
 	Signal
@@ -84,6 +84,7 @@ type Action struct {
 	Group  bool
 	Signal syscall.Signal
 	PID    int32
+	Life   uint32
 	After  time.Duration
 }
 

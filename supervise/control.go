@@ -126,10 +126,10 @@ func (m *Machine) down(p *Policy, ev *Event, a *Actions) {
 	switch {
 	case m.alive() && ev.Group:
 		m.Phase, m.Paused = PhaseStopping, false
-		m.armKill(p, a)
+		m.armKill(p, ev.At, a)
 		m.terminate(p, true, a)
 	case m.alive():
-		m.stop(p, a)
+		m.stop(p, ev.At, a)
 	case m.Phase == PhaseHeld, m.Phase == PhaseDown && (m.Waiting || m.Idle) && !m.Unsettled:
 		m.endWait(a)
 		m.Phase = PhaseDown

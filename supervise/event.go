@@ -26,8 +26,11 @@ const (
 	EvTimer
 	// EvReady: the service reported readiness.
 	EvReady
-	// EvAdopted: a process that a former supervisor started runs as PID.
-	EvAdopted
+	// EvResumed: the machine was restored from what a former supervisor left
+	// behind. Facts are as they are now. The last process that was started is
+	// Life, PID, running Script since Since; Flag tells that it still runs, else
+	// Status is how it ended. All is zero if none was.
+	EvResumed
 	// EvNeeds: what the service needs is up (Flag) or not.
 	EvNeeds
 	// EvLoad: the load is above the limit (Flag) or below it again.
@@ -98,28 +101,40 @@ type Event struct {
 	Exec   bool
 	Veto   bool
 	Group  bool
+	Script Script
 	Facts  Facts
 	PID    int32
+	Life   uint32
 	Status WaitStatus
 	At     Instant
+	Since  Instant
 }
 
 // WaitStatus is a raw wait status of the kernel.
 type WaitStatus uint32
 
+// UnknownEnd is the status of a process whose end nobody saw. It is no success:
+// what depends on the exit code goes on as after a crash.
+const UnknownEnd WaitStatus = 1<<32 - 1
+
 // Exited makes the wait status of an exit with that code.
 func Exited(code int) WaitStatus { return WaitStatus(code&255) << 8 }
 
-// Code is the exit code, or -1 after a signal.
+// Code is the exit code, or -1 after a signal or an unknown end.
 func (w WaitStatus) Code() int {
-	if w.Signalled() {
+	if w.Signalled() || w == UnknownEnd {
 		return -1
 	}
 	return int(w >> 8 & 255)
 }
 
 // Signalled tells whether a signal ended the process.
-func (w WaitStatus) Signalled() bool { return w&127 != 0 }
+func (w WaitStatus) Signalled() bool { return w&127 != 0 && w != UnknownEnd }
 
 // Signal is the number of the signal that ended the process, or 0.
-func (w WaitStatus) Signal() int { return int(w & 127) }
+func (w WaitStatus) Signal() int {
+	if w == UnknownEnd {
+		return 0
+	}
+	return int(w & 127)
+}

@@ -48,6 +48,8 @@ func canonical(p *Policy, m Machine) Machine {
 	if signalOf(p, m.Consulting) != 0 && m.Consulting != 't' {
 		m.Consulting = 'h' // all of these only send a signal
 	}
+	m.Life = 0
+	m.KillDue, m.FinishDue, m.DrainDue = 0, 0, 0 // only for who resumes
 	m.Deaths = min(m.Deaths, 1)
 	m.Failures = min(m.Failures, 1)
 	m.Last = 0
@@ -197,7 +199,7 @@ func (w *world) answered(ev *Event) {
 		w.consult = false
 	case EvTimer:
 		w.armed[ev.Timer] = false
-	case EvAdopted:
+	case EvResumed:
 	}
 }
 

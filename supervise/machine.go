@@ -55,6 +55,7 @@ type Machine struct {
 	Facts      Facts
 
 	Booted    bool
+	Restored  bool // from a saved state; EvResumed is to come
 	Asked     bool // a Spawn is unanswered
 	Slow      bool // and overdue
 	Waiting   bool // TimerRestart is armed, for Due
@@ -74,6 +75,7 @@ type Machine struct {
 	Needy     bool // what it needs is not up
 	Loaded    bool // the load is above its limit
 
+	Life       uint32 // counts the starts asked for; names the process among them
 	PID        int32
 	Last       WaitStatus // of the last end of run
 	Deaths     uint32
@@ -81,7 +83,10 @@ type Machine struct {
 	ReadySince int64         // wall clock of the last time ready, or down and ready
 	Started    time.Duration // last start of run
 	Ready      time.Duration // last time ready; 0 when it was not since Started
-	Due        time.Duration
+	Due        time.Duration // when TimerRestart fires, if Waiting
+	KillDue    time.Duration // when TimerKill fires, if Stopped
+	FinishDue  time.Duration // when TimerFinish fires, if armed since the last start
+	DrainDue   time.Duration // likewise TimerDrain
 }
 
 // Step is one event: the next state, and what has to be done about it. Every
@@ -95,7 +100,7 @@ func (m Machine) Step(p *Policy, ev Event) (Machine, Actions) {
 
 // step is Step in place.
 func (m *Machine) step(p *Policy, ev *Event, a *Actions) {
-	if m.Phase == PhaseGone || !m.Booted && ev.Kind != EvBoot {
+	if m.Phase == PhaseGone || !m.Booted && ev.Kind != EvBoot || m.Restored != (ev.Kind == EvResumed) {
 		return
 	}
 	switch ev.Kind {
@@ -115,8 +120,8 @@ func (m *Machine) step(p *Policy, ev *Event, a *Actions) {
 		m.timer(p, ev, a)
 	case EvReady:
 		m.ready(ev, a)
-	case EvAdopted:
-		m.adopted(p, ev, a)
+	case EvResumed:
+		m.resumed(p, ev, a)
 	case EvNeeds:
 		m.Needy = !ev.Flag
 		m.holdOrRelease(p, ev.At, a)
@@ -153,7 +158,7 @@ func (m *Machine) step(p *Policy, ev *Event, a *Actions) {
 // and some dialects are deaf for a time after each start. forever means until
 // some other event.
 func (m *Machine) HoldsControl(p *Policy, now time.Duration) (wait time.Duration, forever bool) {
-	if !m.Booted || m.Consulting != 0 || m.Asked && !m.Slow {
+	if !m.Booted || m.Restored || m.Consulting != 0 || m.Asked && !m.Slow {
 		return 0, true
 	}
 	if p.DeafFor > 0 && m.PID != 0 {
@@ -223,7 +228,8 @@ func (m *Machine) start(p *Policy, at Instant, a *Actions) {
 
 func (m *Machine) ask(a *Actions) {
 	m.Asked, m.Slow = true, false
-	a.add(Action{Kind: Spawn, Script: m.Script})
+	m.Life++
+	a.add(Action{Kind: Spawn, Script: m.Script, Life: m.Life})
 }
 
 // consult asks the control script of a letter first, if there may be one.
@@ -250,11 +256,12 @@ func (m *Machine) started(p *Policy, ev *Event, a *Actions) {
 			m.Since = ev.At.Wall
 		}
 		if p.FinishFor > 0 && m.Script == ScriptFinish {
+			m.FinishDue = ev.At.Mono + p.FinishFor
 			a.add(Action{Kind: Arm, Timer: TimerFinish, After: p.FinishFor})
 		}
 		a.add(Action{Kind: Announce})
 		if m.Shutdown {
-			m.armKill(p, a)
+			m.armKill(p, ev.At, a)
 		}
 		return
 	}
@@ -269,9 +276,9 @@ func (m *Machine) started(p *Policy, ev *Event, a *Actions) {
 	}
 	switch {
 	case m.Want == status.WantDown || m.Shutdown || m.Exiting && p.ExitStops:
-		m.stop(p, a) // told so while the start was under way
+		m.stop(p, ev.At, a) // told so while the start was under way
 	case m.Draining:
-		a.add(Action{Kind: Arm, Timer: TimerDrain, After: p.DrainFor})
+		m.armDrain(p, ev.At, a)
 	}
 }
 
@@ -359,7 +366,7 @@ func (m *Machine) ended(p *Policy, st WaitStatus, at Instant, a *Actions) {
 	if !p.PauseWhenDown {
 		m.Paused = false
 	}
-	if m.Script == ScriptStart {
+	if m.Script == ScriptStart && st != UnknownEnd {
 		m.First = false
 		if st != 0 {
 			m.fail()
@@ -485,9 +492,9 @@ func (m *Machine) gone(a *Actions) {
 
 // stop tells the process to end: TERM and CONT, preceded and followed by control
 // scripts where there are any.
-func (m *Machine) stop(p *Policy, a *Actions) {
+func (m *Machine) stop(p *Policy, at Instant, a *Actions) {
 	m.Phase = PhaseStopping
-	m.armKill(p, a)
+	m.armKill(p, at, a)
 	if m.consult(p, 't', a) {
 		return
 	}
@@ -505,13 +512,13 @@ func (m *Machine) terminate(p *Policy, group bool, a *Actions) {
 	a.add(Action{Kind: Signal, Signal: syscall.SIGCONT, PID: m.PID, Group: group})
 }
 
-func (m *Machine) armKill(p *Policy, a *Actions) {
+func (m *Machine) armKill(p *Policy, at Instant, a *Actions) {
 	after := p.KillAfter
 	if after == 0 && m.Shutdown {
 		after = p.ShutdownAfter
 	}
 	if after > 0 && !m.Stopped {
-		m.Stopped = true
+		m.Stopped, m.KillDue = true, at.Mono+after
 		a.add(Action{Kind: Arm, Timer: TimerKill, After: after})
 	}
 }
@@ -565,7 +572,7 @@ func (m *Machine) consulted(p *Policy, ev *Event, a *Actions) {
 		}
 	}
 	if m.Shutdown && m.Phase != PhaseStopping {
-		m.stop(p, a)
+		m.stop(p, ev.At, a)
 	}
 }
 
@@ -586,10 +593,10 @@ func (m *Machine) timer(p *Policy, ev *Event, a *Actions) {
 		if !m.Stopped || m.PID == 0 {
 			return
 		}
-		m.kill(TimerKill, a)
+		m.kill(TimerKill, &m.KillDue, ev.At, a)
 	case TimerFinish:
 		if m.Script == ScriptFinish && m.PID != 0 {
-			m.kill(TimerFinish, a)
+			m.kill(TimerFinish, &m.FinishDue, ev.At, a)
 		}
 	case TimerDrain:
 		if m.Draining {
@@ -603,9 +610,10 @@ func (m *Machine) timer(p *Policy, ev *Event, a *Actions) {
 }
 
 // kill repeats itself: a process in an uninterruptible sleep may outlive one.
-func (m *Machine) kill(t Timer, a *Actions) {
+func (m *Machine) kill(t Timer, due *time.Duration, at Instant, a *Actions) {
 	a.add(Action{Kind: Signal, Signal: syscall.SIGKILL, PID: m.PID})
 	a.add(Action{Kind: Signal, Signal: syscall.SIGCONT, PID: m.PID})
+	*due = at.Mono + killAgain
 	a.add(Action{Kind: Arm, Timer: t, After: killAgain})
 }
 
@@ -617,20 +625,6 @@ func (m *Machine) ready(ev *Event, a *Actions) {
 	m.Ready, m.ReadySince = ev.At.Mono, ev.At.Wall
 	a.add(Action{Kind: Announce})
 	a.add(Action{Kind: Emit, Byte: byte(ChangeReady)})
-}
-
-// adopted takes over a process; only right after boot, in place of a start.
-func (m *Machine) adopted(p *Policy, ev *Event, a *Actions) {
-	if m.Phase != PhaseDown || !m.vacant() {
-		return
-	}
-	m.endWait(a)
-	m.Phase, m.Script, m.PID = PhaseUp, ScriptRun, ev.PID
-	m.Since, m.Started = ev.At.Wall, ev.At.Mono
-	a.add(Action{Kind: Announce})
-	if m.Shutdown {
-		m.stop(p, a)
-	}
 }
 
 // holdOrRelease lets a held service start, or holds one that waits to.
@@ -675,7 +669,7 @@ func (m *Machine) exit(p *Policy, stop bool, at Instant, a *Actions) {
 	if stop {
 		m.Want = status.WantDown
 		if m.alive() {
-			m.stop(p, a)
+			m.stop(p, at, a)
 		}
 	}
 	a.add(Action{Kind: Announce})
@@ -695,7 +689,7 @@ func (m *Machine) shutdown(p *Policy, at Instant, a *Actions) {
 	m.Shutdown, m.Draining = true, false
 	switch {
 	case m.PID != 0 && !m.alive():
-		m.armKill(p, a)
+		m.armKill(p, at, a)
 	case m.Phase == PhaseFinishing && m.Waiting: // finish could not be forked
 		m.Exiting, m.Want = true, status.WantDown
 		m.rest(p, at, a)
@@ -717,6 +711,11 @@ func (m *Machine) drain(p *Policy, at Instant, a *Actions) {
 	}
 	m.Draining = true
 	if m.alive() {
-		a.add(Action{Kind: Arm, Timer: TimerDrain, After: p.DrainFor})
+		m.armDrain(p, at, a)
 	}
+}
+
+func (m *Machine) armDrain(p *Policy, at Instant, a *Actions) {
+	m.DrainDue = at.Mono + p.DrainFor
+	a.add(Action{Kind: Arm, Timer: TimerDrain, After: p.DrainFor})
 }

@@ -56,6 +56,9 @@ type Dir struct {
 	OK      int // -1 until Show
 
 	status, stat, pid pair
+
+	unreadable bool // the lock file
+	journal    bool
 }
 
 // pair is a file that is replaced often, and the hidden one that it changes
@@ -122,7 +125,12 @@ func makeStateDir(fd int) error {
 // open-file-description lock: a plain one would be lost when anything in this
 // process closed the file.
 func (d *Dir) lock() error {
-	fd, err := unix.Openat(d.FD, StateDir+"/lock", unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o600)
+	const flags = unix.O_CREAT | unix.O_NONBLOCK | unix.O_CLOEXEC
+	fd, err := unix.Openat(d.FD, StateDir+"/lock", unix.O_RDWR|flags, 0o600)
+	if err == unix.EACCES {
+		d.unreadable = true
+		fd, err = unix.Openat(d.FD, StateDir+"/lock", unix.O_WRONLY|flags, 0o600)
+	}
 	if err != nil {
 		return err
 	}

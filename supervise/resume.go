@@ -1,0 +1,133 @@
+package supervise
+
+import (
+	"syscall"
+	"time"
+
+	"upkeep/supervise/status"
+)
+
+// resumed takes up where a former supervisor was cut off. The machine is as it
+// was last saved, which may be a few steps ago: a process that was started since
+// then has a higher Life. What the saved state asked for and did not get is asked
+// for again, and timers run on for what is left of their time. Control scripts
+// leave no trace; one that was under way is run again.
+func (m *Machine) resumed(p *Policy, ev *Event, a *Actions) {
+	m.Restored = false
+	m.Facts = ev.Facts
+	m.Needy, m.Removed = false, false
+	if m.Shutdown {
+		// Whoever starts a supervisor again wants its services.
+		m.Shutdown, m.Exiting, m.Draining, m.Want = false, false, false, status.WantUp
+		if ev.Facts.Down {
+			m.Want = status.WantDown
+		}
+	}
+	was := *m
+	m.Asked, m.Slow, m.Waiting, m.Stopped, m.Loaded = false, false, false, false, false
+	m.Consulting, m.PID = 0, 0
+
+	age := int32(ev.Life - was.Life) // it wraps around
+	switch {
+	case ev.PID == 0 || age < 0 || age == 0 && !was.Asked && was.PID == 0:
+		m.resumeVacant(p, &was, ev.At, a)
+		return
+	case age > 0 || was.Asked:
+		m.overtaken(&was, age > 0, ev)
+		was.Consulting, was.Stopped = 0, false
+	}
+	m.PID = ev.PID
+	if !ev.Flag {
+		dead := Event{Kind: EvDied, PID: ev.PID, Status: ev.Status, At: ev.At}
+		m.died(p, &dead, a)
+		return
+	}
+	m.resumeAlive(p, &was, ev.At, a)
+}
+
+// overtaken brings a state that was saved before a process was started up to date.
+// missed tells that it does not even know that it was asked for.
+func (m *Machine) overtaken(was *Machine, missed bool, ev *Event) {
+	m.Life, m.Script, m.Unsettled = ev.Life, ev.Script, false
+	if ev.Script == ScriptFinish || ev.Script == ScriptStop {
+		if missed && was.alive() {
+			m.Deaths++
+			m.Last = UnknownEnd
+		}
+		m.Phase, m.GotTerm, m.FinishDue = PhaseFinishing, false, 0
+		m.RanStop = m.RanStop || ev.Script == ScriptStop
+		return
+	}
+	m.Phase = PhaseUp
+	m.Paused, m.GotTerm, m.Failed, m.Unfit, m.Idle = false, false, false, false, false
+	m.First = m.First && ev.Script == ScriptStart
+	m.RanStop = m.RanStop && ev.Script != ScriptRun
+	m.Since, m.Started, m.Ready, m.DrainDue = ev.Since.Wall, ev.Since.Mono, 0, 0
+}
+
+// resumeAlive goes on with a process that still runs.
+func (m *Machine) resumeAlive(p *Policy, was *Machine, at Instant, a *Actions) {
+	again := func(t Timer, due *time.Duration, whole time.Duration) {
+		left := whole
+		if *due != 0 {
+			left = min(max(*due-at.Mono, 0), whole)
+		}
+		*due = at.Mono + left
+		a.add(Action{Kind: Arm, Timer: t, After: left})
+	}
+	if was.Stopped {
+		m.Stopped = true
+		again(TimerKill, &m.KillDue, max(p.KillAfter, p.ShutdownAfter, killAgain))
+	}
+	if p.FinishFor > 0 && m.Script == ScriptFinish {
+		again(TimerFinish, &m.FinishDue, p.FinishFor)
+	}
+	a.add(Action{Kind: Announce})
+	if !m.alive() {
+		return
+	}
+	if m.Draining {
+		again(TimerDrain, &m.DrainDue, p.DrainFor)
+	}
+	if p.ReadyFor > 0 && m.Phase == PhaseUp {
+		due := m.Started + p.ReadyFor
+		again(TimerReady, &due, p.ReadyFor)
+	}
+	if was.Loaded && !m.Paused {
+		a.add(Action{Kind: Signal, Signal: syscall.SIGCONT, PID: m.PID})
+	}
+	unwanted := m.Want == status.WantDown || m.Exiting && p.ExitStops
+	switch letter := was.Consulting; {
+	case unwanted && (m.Phase != PhaseStopping || letter == 't'):
+		m.stop(p, at, a)
+	case letter != 0 && letter != 'u' && !m.consult(p, letter, a):
+		if sig := signalOf(p, letter); sig != 0 {
+			a.add(Action{Kind: Signal, Signal: sig, PID: m.PID})
+		}
+	}
+}
+
+// resumeVacant goes on where no process is left over.
+func (m *Machine) resumeVacant(p *Policy, was *Machine, at Instant, a *Actions) {
+	switch {
+	case m.Unsettled:
+		m.settle(p, at, a)
+	case was.PID != 0 && was.alive():
+		// There is a pid, but nothing that would prove whose it is.
+		m.ended(p, UnknownEnd, at, a)
+	case m.Phase == PhaseFinishing && (was.Asked || was.Waiting):
+		m.ask(a)
+	case m.Phase == PhaseFinishing, m.Phase == PhaseStarting && (m.Exiting && !m.Draining || !m.wanted()):
+		m.rest(p, at, a)
+	case m.Phase == PhaseStarting, m.Phase == PhaseHeld:
+		m.Phase = PhaseDown
+		m.start(p, at, a)
+	case was.Waiting:
+		a.add(Action{Kind: Announce})
+		m.wait(min(max(was.Due-at.Mono, 0), max(p.Pause, forkRetryMax)), at, a)
+	case m.Phase == PhaseDown && m.Want == status.WantUp && !m.Failed && !m.Exiting:
+		m.again(p, at, a)
+	default:
+		a.add(Action{Kind: Announce})
+	}
+}

@@ -1,0 +1,265 @@
+package servicedir
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"upkeep/supervise"
+)
+
+// The journal is what a later supervisor needs to take a service over: in the
+// lock file, which everybody has and nobody else writes to, so that it costs
+// neither a file nor a descriptor, and is there before any process.
+//
+//	  0 header: magic, version; boot id; pid namespace; the directory's identity
+//	 64 mark: the last process that was started, written by that process itself
+//	    before it executes anything
+//	128 state: the machine, as supervise.AppendState saves it
+//
+// Each part is written by one pwrite(2) within a page, which a SIGKILL does not
+// cut in two, and has a checksum of its own. Integers are in host order.
+const (
+	headerSize  = 64
+	MarkAt      = 64
+	stateAt     = 128
+	stateSize   = 8 + supervise.StateSize
+	journalSize = stateAt + stateSize
+
+	journalMagic   = "upkeep"
+	versionAt      = len(journalMagic)
+	journalVersion = 1
+)
+
+// World is what makes a pid mean the same process: the boot and the pid
+// namespace. The zero World is one that could not be found out.
+type World struct {
+	Boot [16]byte
+	PIDs uint64 // inode of the namespace
+}
+
+// Mark is the journal's note of a process, as eight words. The
+// process itself fills in MarkPID, MarkAfter, MarkHandle and MarkSum, so the
+// words are laid out for somebody who has nothing but registers.
+type Mark [8]uint64
+
+// Indices of a Mark's words.
+const (
+	MarkLife   = iota // low half: Action.Life; high half: the Script
+	MarkPID           // the process
+	MarkBefore        // CLOCK_BOOTTIME before it was made, in nanoseconds
+	MarkAfter         // the same when it was there
+	MarkHandle        // inode of its pidfd where that is unique (Linux 6.9), or 0
+	MarkStdin         // inode of the pipe it reads from, or 0
+	MarkStdout        // inode of the pipe it writes to, or 0
+	MarkSum           // makes the exclusive or of all MarkSalt
+)
+
+// MarkSalt is the exclusive or of all words of a valid Mark.
+const MarkSalt = 0x6b7261_6d70756b65
+
+// Life is which start of its service the process came of.
+func (m *Mark) Life() uint32 { return uint32(m[MarkLife]) }
+
+// Script is what it runs.
+func (m *Mark) Script() supervise.Script { return supervise.Script(m[MarkLife] >> 32) }
+
+// PID is the process.
+func (m *Mark) PID() int32 { return int32(m[MarkPID]) }
+
+// Seal makes the mark a valid one.
+func (m *Mark) Seal() {
+	m[MarkSum] = 0
+	m[MarkSum] = MarkSalt ^ m.xor()
+}
+
+func (m *Mark) xor() (x uint64) {
+	for _, w := range m {
+		x ^= w
+	}
+	return x
+}
+
+func (m *Mark) valid() bool {
+	return m.xor() == MarkSalt && m[MarkPID]-1 < 1<<31-1 &&
+		m.Script() > supervise.ScriptNone && m.Script() < supervise.Scripts
+}
+
+// Journal is what a former supervisor left behind.
+type Journal struct {
+	Mark  Mark              // zero if no process was ever started
+	State supervise.Machine // the zero Machine if none was saved
+}
+
+// Errors of a journal that cannot be kept.
+var (
+	// ErrNotOurs: the lock file belongs to somebody else, who could make us
+	// believe anything, or is shared with another name.
+	ErrNotOurs = errors.New("lock file is not ours alone")
+	// ErrNoWorld: there is no way to tell this boot from another.
+	ErrNoWorld = errors.New("boot not known")
+)
+
+// Peek reads the journal of the service directory fd without taking its lock. It
+// is nil if there is none to be believed.
+func Peek(fd int, w World) *Journal {
+	lock, err := unix.Openat(fd, StateDir+"/lock", unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(lock)
+	j, _ := readJournal(fd, lock, w)
+	return j
+}
+
+// Recall reads the journal and makes it ready for this life: what was of another
+// boot, or of another directory, is wiped out. j is nil if there was nothing to be
+// believed. After an error no journal is kept.
+func (d *Dir) Recall(w World) (j *Journal, err error) {
+	if d.unreadable {
+		return nil, unix.EACCES
+	}
+	j, err = readJournal(d.FD, d.Lock, w)
+	if err != nil {
+		return nil, err
+	}
+	if j == nil {
+		if err := d.resetJournal(w); err != nil {
+			return nil, err
+		}
+	}
+	d.journal = true
+	return j, nil
+}
+
+// Journals tells whether a journal is kept.
+func (d *Dir) Journals() bool { return d.journal }
+
+// ownLock tells whether the open lock file is one that only we can have written.
+func ownLock(dir, lock int, st *unix.Stat_t) bool {
+	var named unix.Stat_t
+	return unix.Fstat(lock, st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Nlink == 1 &&
+		st.Mode&0o022 == 0 && int(st.Uid) == unix.Geteuid() &&
+		unix.Fstatat(dir, StateDir+"/lock", &named, unix.AT_SYMLINK_NOFOLLOW) == nil &&
+		IdentityOf(st) == IdentityOf(&named)
+}
+
+func readJournal(dir, lock int, w World) (*Journal, error) {
+	if w == (World{}) {
+		return nil, ErrNoWorld
+	}
+	var st unix.Stat_t
+	if !ownLock(dir, lock, &st) {
+		return nil, ErrNotOurs
+	}
+	if st.Size < headerSize {
+		return nil, nil
+	}
+	var b [journalSize]byte
+	n, err := unix.Pread(lock, b[:], 0)
+	if err != nil {
+		return nil, err
+	}
+	want, err := header(dir, w)
+	if err != nil {
+		return nil, err
+	}
+	// Of whatever version it is, the mark says the same.
+	copy(b[versionAt:], want[versionAt:versionAt+2])
+	if string(b[:headerSize]) != string(want[:]) {
+		return nil, nil
+	}
+	return parseJournal(b[:n]), nil
+}
+
+// parseJournal reads what follows a header that was found right. Parts that make
+// no sense are as if they were not there.
+func parseJournal(b []byte) *Journal {
+	j := new(Journal)
+	o := binary.NativeEndian
+	if len(b) >= MarkAt+8*len(j.Mark) {
+		for i := range j.Mark {
+			j.Mark[i] = o.Uint64(b[MarkAt+8*i:])
+		}
+		if !j.Mark.valid() {
+			j.Mark = Mark{}
+		}
+	}
+	if len(b) >= journalSize && o.Uint64(b[stateAt:]) == sum(b[stateAt+8:journalSize]) {
+		j.State, _ = supervise.DecodeState(b[stateAt+8 : journalSize])
+	}
+	return j
+}
+
+// sum is FNV-1a.
+func sum(b []byte) uint64 {
+	h := uint64(14695981039346656037)
+	for _, c := range b {
+		h = (h ^ uint64(c)) * 1099511628211
+	}
+	return h
+}
+
+// header is the one that is right for a service directory here and now.
+func header(dir int, w World) (h [headerSize]byte, err error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(dir, &st); err != nil {
+		return h, err
+	}
+	o := binary.NativeEndian
+	copy(h[:], journalMagic)
+	o.PutUint16(h[versionAt:], journalVersion)
+	copy(h[8:], w.Boot[:])
+	o.PutUint64(h[24:], w.PIDs)
+	o.PutUint64(h[32:], uint64(st.Dev))
+	o.PutUint64(h[40:], st.Ino)
+	o.PutUint64(h[56:], sum(h[8:56]))
+	return h, nil
+}
+
+func (d *Dir) resetJournal(w World) error {
+	h, err := header(d.FD, w)
+	if err != nil {
+		return err
+	}
+	var b [journalSize]byte
+	copy(b[:], h[:])
+	return pwrite(d.Lock, b[:], 0)
+}
+
+// SaveState notes the state of the service, and Forget that there is nothing to
+// take over any more. Neither does anything where no journal is kept.
+func (d *Dir) SaveState(m *supervise.Machine) error {
+	if !d.journal {
+		return nil
+	}
+	var buf [stateSize]byte
+	b := m.AppendState(buf[:8])
+	binary.NativeEndian.PutUint64(b, sum(b[8:]))
+	return pwrite(d.Lock, b, stateAt)
+}
+
+// Forget is described with SaveState.
+func (d *Dir) Forget() error {
+	if !d.journal {
+		return nil
+	}
+	var none [journalSize - MarkAt]byte
+	return pwrite(d.Lock, none[:], MarkAt)
+}
+
+func pwrite(fd int, b []byte, at int64) error {
+	for {
+		n, err := unix.Pwrite(fd, b, at)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return err
+		case n < len(b):
+			return unix.ENOSPC
+		default:
+			return nil
+		}
+	}
+}

@@ -1,0 +1,222 @@
+// Package handoff finds again what a scanner that is no more left behind: its
+// processes, how they ended, and the pipes between them. It believes nothing that
+// the kernel does not confirm.
+package handoff
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"upkeep/supervise"
+	"upkeep/supervise/servicedir"
+)
+
+// Process is one that runs, or ran, and is not necessarily our child.
+type Process struct {
+	PID   int32
+	FD    int  // pidfd, or -1 where there are none
+	Ours  bool // our child: the reaper hears of its end
+	start uint64
+}
+
+// tick is the unit of start times in /proc, in nanoseconds; it is the same on all
+// architectures.
+const tick = 1e9 / 100
+
+// Boottime is CLOCK_BOOTTIME in nanoseconds, on which processes' start times are.
+func Boottime() uint64 {
+	var ts unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) != nil {
+		return 0
+	}
+	return uint64(ts.Nano())
+}
+
+// World is the one we live in.
+func World() servicedir.World {
+	var w servicedir.World
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return w
+	}
+	digits := strings.ReplaceAll(strings.TrimSpace(string(id)), "-", "")
+	if len(digits) != 32 {
+		return w
+	}
+	for i := range w.Boot {
+		n, err := strconv.ParseUint(digits[2*i:2*i+2], 16, 8)
+		if err != nil {
+			return servicedir.World{}
+		}
+		w.Boot[i] = byte(n)
+	}
+	var st unix.Stat_t
+	if unix.Stat("/proc/self/ns/pid", &st) == nil {
+		w.PIDs = st.Ino
+	}
+	return w
+}
+
+// Handles tells whether the inode number of a pidfd is the process's own, never
+// used twice in one boot (Linux 6.9). Before, all pidfds have one inode.
+func Handles() bool {
+	self, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(self)
+	var fs unix.Statfs_t
+	return unix.Fstatfs(self, &fs) == nil && fs.Type == pidfsMagic
+}
+
+const pidfsMagic = 0x50494446 // PID_FS_MAGIC
+
+// Find looks for the process of a mark. It is nil if that is gone for certain,
+// reaped by whoever its parent is now. hidden tells that a process of that pid is
+// there, and that nothing says whether it is the one.
+func Find(m *servicedir.Mark) (p *Process, hidden bool) {
+	pid := m.PID()
+	p = &Process{PID: pid, FD: -1}
+	fd, err := unix.PidfdOpen(int(pid), 0)
+	switch err {
+	case nil:
+		p.FD = fd
+	case unix.ESRCH:
+		return nil, false
+	}
+	st, err := readStat(pid)
+	switch {
+	case p.FD >= 0 && m[servicedir.MarkHandle] != 0:
+		var inode unix.Stat_t
+		if unix.Fstat(p.FD, &inode) != nil || inode.Ino != m[servicedir.MarkHandle] {
+			p.Close()
+			return nil, false
+		}
+	case err != nil:
+		there := unix.Kill(int(pid), 0) != unix.ESRCH
+		p.Close()
+		return nil, there
+	case st.start+tick <= m[servicedir.MarkBefore] || st.start > m[servicedir.MarkAfter]:
+		p.Close()
+		return nil, false
+	}
+	p.start = st.start
+	p.Ours = err == nil && st.parent == os.Getpid()
+	return p, false
+}
+
+// Close gives the descriptor up.
+func (p *Process) Close() {
+	if p.FD >= 0 {
+		unix.Close(p.FD)
+		p.FD = -1
+	}
+}
+
+// Alive tells whether the process still runs; one that has ended and was not
+// reaped does not.
+func (p *Process) Alive() bool {
+	if p.FD >= 0 {
+		fds := []unix.PollFd{{Fd: int32(p.FD), Events: unix.POLLIN}}
+		n, err := unix.Poll(fds, 0)
+		return n == 0 || err != nil
+	}
+	st, err := readStat(p.PID)
+	return err == nil && st.start == p.start && st.state != 'Z' && st.state != 'X'
+}
+
+// Reaped tells whether nothing is left of the process, not even a zombie.
+func (p *Process) Reaped() bool {
+	st, err := readStat(p.PID)
+	return err != nil || st.start != p.start
+}
+
+// Status is how the process ended, if that can be found out now. A zombie shows
+// its exit code to who might trace it; a pidfd tells it after the reaping (Linux
+// 6.15).
+func (p *Process) Status() (st supervise.WaitStatus, known bool) {
+	s, err := readStat(p.PID)
+	zombie := err == nil && s.start == p.start
+	if zombie && s.state == 'Z' && s.code != 0 {
+		return supervise.WaitStatus(s.code), true
+	}
+	if p.FD >= 0 {
+		info := pidfdInfo{mask: pidfdInfoExit}
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(p.FD), pidfdGetInfo, uintptr(unsafe.Pointer(&info)))
+		if errno == 0 && info.mask&pidfdInfoExit != 0 {
+			return supervise.WaitStatus(info.exitCode), true
+		}
+	}
+	// Zero is also what those see who may not know.
+	if zombie && s.state == 'Z' && mayTrace(p.PID) {
+		return 0, true
+	}
+	return supervise.UnknownEnd, false
+}
+
+// mayTrace tells whether the exit code in /proc/PID/stat is the real one: fields
+// that are hidden are hidden together, and a zombie's file descriptors, which it
+// has none of, can be listed by who may trace it.
+func mayTrace(pid int32) bool {
+	fd, err := unix.Open("/proc/"+strconv.Itoa(int(pid))+"/fd", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	unix.Close(fd)
+	return true
+}
+
+// pidfdInfo is the kernel's struct pidfd_info, first version.
+type pidfdInfo struct {
+	mask, cgroup                                        uint64
+	pid, tgid, ppid, ruid, rgid, euid, egid, suid, sgid uint32
+	fsuid, fsgid                                        uint32
+	exitCode                                            int32
+}
+
+const (
+	pidfdInfoExit = 1 << 3
+	pidfdGetInfo  = 0xc040ff0b // _IOWR(PIDFS_IOCTL_MAGIC, 11, struct pidfd_info)
+)
+
+// stat is what we need of /proc/PID/stat.
+type stat struct {
+	state  byte
+	parent int
+	start  uint64 // nanoseconds since boot
+	code   uint32 // raw wait status
+}
+
+func readStat(pid int32) (stat, error) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(int(pid)) + "/stat")
+	if err != nil {
+		return stat{}, err
+	}
+	return parseStat(b)
+}
+
+// parseStat reads the text of /proc/PID/stat. The name in its second field may
+// hold anything, blanks and parentheses included.
+func parseStat(b []byte) (s stat, err error) {
+	f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
+	const first = 3 // the number of f[0] in proc(5)
+	if len(f) < 52-first+1 || len(f[0]) != 1 {
+		return s, unix.EINVAL
+	}
+	s.state = f[0][0]
+	if s.parent, err = strconv.Atoi(string(f[4-first])); err != nil {
+		return s, err
+	}
+	if s.start, err = strconv.ParseUint(string(f[22-first]), 10, 64); err != nil {
+		return s, err
+	}
+	s.start *= tick
+	code, err := strconv.ParseUint(string(f[52-first]), 10, 32)
+	s.code = uint32(code)
+	return s, err
+}
