@@ -33,19 +33,19 @@ type Port interface {
 	Panicked(reason any)
 }
 
-// Service is a machine, its mailbox, and the goroutine that owns both. Everybody
-// else only posts, and never waits for it.
+// Service is a machine, its mailbox, and a goroutine. The machine belongs to who
+// set awake, which is the goroutine unless others Proceed in its place. Everybody
+// else only posts, and never waits.
 type Service struct {
 	port   Port
 	policy *Policy
 
 	mu      sync.Mutex
 	box     []Event
-	control bool // the control FIFO has something
-	awake   bool
-	wake    chan struct{}
+	control bool          // the control FIFO has something
+	awake   bool          // the machine is in somebody's hands
+	wake    chan struct{} // hands it to the goroutine
 
-	// The goroutine's own.
 	machine Machine
 	unread  bool // control bytes wait in the FIFO
 }
@@ -56,7 +56,7 @@ func (s *Service) Init(port Port, policy *Policy) {
 	s.wake = make(chan struct{}, 1)
 }
 
-// Post appends an event to the mailbox. It never blocks.
+// Post appends an event to the mailbox and has it handled. It never blocks.
 func (s *Service) Post(ev Event) {
 	s.mu.Lock()
 	s.box = append(s.box, ev)
@@ -76,16 +76,42 @@ func (s *Service) rouse() {
 	s.awake = true
 	s.mu.Unlock()
 	if wake {
-		select {
-		case s.wake <- struct{}{}:
-		default: // awake by its own doing, with a token left over
-		}
+		s.wake <- struct{}{} // which has room: it takes one each time it is woken
 	}
 }
 
-// next takes the oldest event. With none left, more is false and the goroutine
-// counts as asleep.
-func (s *Service) next(ev *Event) (more bool) {
+// Append is a Post that nobody is told of until Proceed.
+func (s *Service) Append(ev Event) {
+	s.mu.Lock()
+	s.box = append(s.box, ev)
+	s.mu.Unlock()
+}
+
+// Proceed handles what was appended here and now, on the caller's goroutine, unless
+// the service is at it already. To wake its goroutine would cost more than what is
+// mostly to be done. The caller must hold no lock.
+func (s *Service) Proceed() {
+	s.mu.Lock()
+	if s.awake || len(s.box) == 0 {
+		s.mu.Unlock()
+		return
+	}
+	s.awake = true
+	s.mu.Unlock()
+	after := busy
+	for n := 0; after == busy && n < turnsHere; n++ {
+		after = s.turn()
+	}
+	if after != asleep {
+		s.wake <- struct{}{} // the rest, or the end, is for its goroutine
+	}
+}
+
+// turnsHere is how long others work for a service that has more and more to do.
+const turnsHere = 4
+
+// next takes the oldest event.
+func (s *Service) next(ev *Event) (ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.control {
@@ -95,7 +121,6 @@ func (s *Service) next(ev *Event) (more bool) {
 		if cap(s.box) > 8 {
 			s.box = nil
 		}
-		s.awake = false
 		return false
 	}
 	*ev = s.box[0]
@@ -103,27 +128,49 @@ func (s *Service) next(ev *Event) (more bool) {
 	return true
 }
 
+// sleep gives the machine up: from then on it belongs to who comes next. It is
+// false when there is something to do.
+func (s *Service) sleep() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.box) > 0 || s.control {
+		return false
+	}
+	s.awake = false
+	return true
+}
+
 // Run is the service's goroutine. It ends when the machine is gone.
 func (s *Service) Run() {
-	for s.machine.Phase != PhaseGone {
+	after := asleep
+	for after != over {
 		<-s.wake
-		for s.turn() {
+		for after = busy; after == busy; {
+			after = s.turn()
 		}
 	}
 	s.port.Closed()
 }
 
-// turn handles one event, or what waits in the control FIFO. It is false when
-// there is nothing left to do.
-func (s *Service) turn() (more bool) {
+// progress is how things stand after a turn.
+type progress uint8
+
+const (
+	busy   progress = iota // there is more to do
+	asleep                 // there is not, and the machine was given up
+	over                   // it is gone
+)
+
+// turn handles one event, or what waits in the control FIFO.
+func (s *Service) turn() (after progress) {
 	defer func() {
 		if r := recover(); r != nil {
 			s.port.Panicked(r)
-			more = true
+			after = busy
 		}
 	}()
 	x := scratches.Get().(*scratch)
-	more = s.next(&x.event)
+	more := s.next(&x.event)
 	if !more {
 		scratches.Put(x)
 	} else {
@@ -137,7 +184,13 @@ func (s *Service) turn() (more bool) {
 	if s.unread {
 		more = s.readControl(false) || more
 	}
-	return more && s.machine.Phase != PhaseGone
+	switch {
+	case s.machine.Phase == PhaseGone:
+		return over
+	case !more && s.sleep():
+		return asleep
+	}
+	return busy
 }
 
 // readControl obeys the bytes of the control FIFO one by one until there are no

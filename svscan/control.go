@@ -51,6 +51,9 @@ func (c *controlScript) over(veto bool) {
 // Started implements spawn.Owner.
 func (c *controlScript) Started(int32, time.Time) {}
 
+// Proceed implements spawn.Owner.
+func (c *controlScript) Proceed() {}
+
 // StartFailed implements spawn.Owner.
 func (c *controlScript) StartFailed(err error, exec bool, _ time.Time) {
 	c.unit.k.report(Warning, c.unit.name(), "run", c.unit.name()+"/"+c.path, err)

@@ -34,9 +34,9 @@ type Config struct {
 	Changed func(service string, c supervise.Change)
 	// Signals makes the process obey TERM, INT and HUP.
 	Signals bool
-	// SharedTable gives up the spawner's private descriptor table, as where the
-	// kernel does not offer one.
-	SharedTable bool
+	// CopyTable has every child get a copy of the descriptor table, as where the
+	// kernel offers no other way.
+	CopyTable bool
 	// NoWatch polls instead of watching, as where inotify is refused.
 	NoWatch bool
 }
@@ -49,13 +49,17 @@ const diskLimit = 2 * time.Second
 // bound by the creation of files, which file systems do in parallel.
 const disks = 2
 
+// quick is how long a write may take if the reaper is not to leave the next one to
+// others.
+const quick = time.Millisecond
+
 // quiet is what text files wait for: nothing needs them at once, and at boot
 // everything else should be done first.
 const quiet = 50 * time.Millisecond
 
 // fdReserve is how many descriptors are kept for the scanner itself and for the
 // files that it opens and closes.
-const fdReserve = 40
+const fdReserve = 40 + spawn.Slots
 
 // kernel is what all units share: the way to the outside.
 type kernel struct {
@@ -134,7 +138,7 @@ func newKernel(c Config) (*kernel, error) {
 		return nil, fmt.Errorf("unable to get limit of open files: %w", err)
 	}
 	k.fdLimit = int(min(files.Cur, 1<<30))
-	if k.spawner, err = spawn.New(&k.table, spawn.Options{Env: os.Environ(), Limit: limit, Shared: c.SharedTable}); err != nil {
+	if k.spawner, err = spawn.New(&k.table, spawn.Options{Env: os.Environ(), Limit: limit, Copy: c.CopyTable}); err != nil {
 		return nil, err
 	}
 	if k.pump, err = pump.New(); err != nil {
@@ -161,13 +165,40 @@ func newKernel(c Config) (*kernel, error) {
 		l := &k.disk[i]
 		l.Work = func(_ struct{}, j diskJob) { j.unit.write(j.level) }
 		l.Begin = func() struct{} { return struct{}{} }
-		l.Limit, l.Quiet = diskLimit, quiet
+		l.Limit, l.Quiet, l.Quick = diskLimit, quiet, quick
+		l.Late = func(_ diskJob, helped bool) {
+			if helped {
+				k.table.Relieve()
+			}
+		}
 		l.Start()
 	}
+	k.table.Before, k.table.After = k.hold, k.release
 	go k.table.Run()         // until the process ends
 	go k.pump.Run(k.deliver) // likewise
 	reserveThreads()
 	return k, nil
+}
+
+// hold and release are around the deaths that the reaper tells of. If there is but
+// one, which is the rule, it does itself what follows from it, the start of the
+// successor and the writing of its status: no other thread has to wake up.
+func (k *kernel) hold() {
+	k.spawner.Hold()
+	for i := range k.disk {
+		k.disk[i].Hold()
+	}
+}
+
+func (k *kernel) release() {
+	k.spawner.Release()
+	pending := 0
+	for i := range k.disk {
+		pending += k.disk[i].Pending()
+	}
+	for i := range k.disk {
+		k.disk[i].Release(pending == 1, struct{}{})
+	}
 }
 
 // program is a script of a service directory with the arguments of the dialect.

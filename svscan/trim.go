@@ -15,6 +15,7 @@ import (
 // heap's memory, and pages of the program itself. A page that is needed again
 // comes back from the page cache, alone and not with its neighbours.
 func trim() {
+	calm()
 	debug.FreeOSMemory()
 	trimThreads()
 	smaps, err := os.ReadFile("/proc/self/smaps")
@@ -25,6 +26,29 @@ func trim() {
 		advise(m.start, m.length, unix.MADV_RANDOM)
 		advise(m.start, m.length, unix.MADV_DONTNEED)
 	}
+}
+
+// calmSlack is how much later than it wishes the runtime's monitor may wake up, in
+// nanoseconds.
+const calmSlack = "10000000"
+
+// calm has the runtime's monitor look less often. After each sign of life it looks
+// every 20 us whether some goroutine keeps others from running, until all is quiet:
+// of a restart that costs more than all else. Ten milliseconds do for that as well;
+// what may block long here tells the runtime beforehand. Only root may ask for it.
+func calm() {
+	f, err := os.Open("/proc/self/task")
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	// The kernel lists threads as they came, and the monitor is the first that
+	// the runtime makes.
+	tids, err := f.Readdirnames(2)
+	if err != nil || len(tids) < 2 || tids[0] != strconv.Itoa(os.Getpid()) {
+		return
+	}
+	_ = os.WriteFile("/proc/"+tids[1]+"/timerslack_ns", []byte(calmSlack), 0)
 }
 
 // mapping is a range of the address space.

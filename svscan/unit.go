@@ -324,6 +324,7 @@ func (u *unit) Spawn(s supervise.Script, last supervise.WaitStatus) {
 func (u *unit) spawn(r *spawn.Request, p *spawn.Program, owner spawn.Owner) {
 	r.Owner, r.Program, r.Dir = owner, p, u.dir.FD
 	r.Stdin, r.Stdout, r.Notify = int(u.stdin), int(u.stdout.Load()), -1
+	r.Journal = -1
 	switch u.k.config.Dialect {
 	case supervise.S6, supervise.Encore:
 		r.Session = true
@@ -362,9 +363,9 @@ func (u *unit) startFinish() {
 	u.spawn(&u.request, p, u)
 }
 
-// Started implements spawn.Owner.
+// Started implements spawn.Owner. Its Proceed is the service's.
 func (u *unit) Started(pid int32, at time.Time) {
-	u.Post(supervise.Event{Kind: supervise.EvStarted, PID: pid, At: u.k.instant(at)})
+	u.Append(supervise.Event{Kind: supervise.EvStarted, PID: pid, At: u.k.instant(at)})
 }
 
 // StartFailed implements spawn.Owner. A nil err is a finish that is not there.
@@ -413,7 +414,8 @@ func (u *unit) Slow() {
 
 // Died implements reap.Owner.
 func (u *unit) Died(pid int32, st uint32) {
-	u.Post(supervise.Event{Kind: supervise.EvDied, PID: pid, Status: supervise.WaitStatus(st), At: u.Now()})
+	u.Append(supervise.Event{Kind: supervise.EvDied, PID: pid, Status: supervise.WaitStatus(st), At: u.Now()})
+	u.Proceed()
 }
 
 // Signal implements supervise.Port.
@@ -437,7 +439,8 @@ func (u *unit) Arm(t supervise.Timer, after time.Duration) {
 			u.PostControl()
 			return
 		}
-		u.Post(supervise.Event{Kind: supervise.EvTimer, Timer: t, At: u.Now()})
+		u.Append(supervise.Event{Kind: supervise.EvTimer, Timer: t, At: u.Now()})
+		u.Proceed()
 	})
 }
 

@@ -6,10 +6,7 @@
 package lane
 
 import (
-	"os"
-	"runtime"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -26,29 +23,34 @@ type Node[T any] struct {
 type Lane[T, W any] struct {
 	// Work does one job.
 	Work func(W, T)
-	// Begin makes the state of a new worker, on its own thread if Locked.
+	// Begin makes the state of a new worker.
 	Begin func() W
-	// Locked gives each worker an OS thread of its own, which ends with it and
-	// is never the process's first.
-	Locked bool
 	// Limit is how long a job may take before another worker takes over.
 	Limit time.Duration
-	// Late, if set, is told of a job that overran Limit, once a job.
-	Late func(T)
+	// Quick, unless it is 0, is how long the last job may have taken for Release
+	// to do one.
+	Quick time.Duration
+	// Late, if set, is told of a job that overran Limit, once a job; helped says
+	// that it is Release which does not return.
+	Late func(job T, helped bool)
 	// Quiet is how long nothing else must have come for jobs at Idle to be done.
 	Quiet time.Duration
 
 	mu      sync.Mutex
 	wake    *sync.Cond
 	queues  [levels]queue[T]
+	held    bool
 	current T
 	busy    bool
+	helped  bool // it is not the worker who is busy
+	slow    bool // the last job took longer than Quick
 	began   time.Time
 	serial  int // of the worker in charge
 	watched bool
 	guard   *time.Timer
 	posted  time.Time // when something came at another level than Idle
 	lull    *time.Timer
+	lulled  bool // it is armed
 	closed  bool
 }
 
@@ -65,7 +67,12 @@ func (l *Lane[T, W]) Start() {
 	l.wake = sync.NewCond(&l.mu)
 	l.guard = time.AfterFunc(time.Hour, l.watch)
 	l.guard.Stop()
-	l.lull = time.AfterFunc(time.Hour, func() { l.wake.Signal() })
+	l.lull = time.AfterFunc(time.Hour, func() {
+		l.mu.Lock()
+		l.lulled = false
+		l.mu.Unlock()
+		l.wake.Signal()
+	})
 	l.lull.Stop()
 	ready := make(chan struct{})
 	go l.worker(0, ready)
@@ -83,8 +90,71 @@ func (l *Lane[T, W]) Post(level int, job *Node[T]) {
 		l.watched = true
 		l.guard.Reset(l.Limit)
 	}
+	held := l.held
 	l.mu.Unlock()
-	l.wake.Signal()
+	if !held {
+		l.wake.Signal()
+	}
+}
+
+// Hold keeps the worker from being woken until Release.
+func (l *Lane[T, W]) Hold() {
+	l.mu.Lock()
+	l.held = true
+	l.mu.Unlock()
+}
+
+// Pending counts the urgent jobs, up to two.
+func (l *Lane[T, W]) Pending() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch q := &l.queues[Urgent]; q.first {
+	case nil:
+		return 0
+	case q.last:
+		return 1
+	}
+	return 2
+}
+
+// Release ends a Hold. With help, a single urgent job is done by the caller, with w,
+// and not by the worker: to wake that would cost more than many a job.
+func (l *Lane[T, W]) Release(help bool, w W) {
+	l.mu.Lock()
+	l.held = false
+	q := &l.queues[Urgent]
+	if !help || q.first == nil || q.first != q.last || l.busy || l.slow {
+		waiting := !l.empty()
+		l.mu.Unlock()
+		if waiting {
+			l.wake.Signal()
+		}
+		return
+	}
+	job, _ := q.pop()
+	serial := l.serial
+	l.begin(job, true)
+	l.mu.Unlock()
+	l.Work(w, job)
+	l.mu.Lock()
+	l.end(serial)
+	waiting := l.serial == serial && !l.empty()
+	l.mu.Unlock()
+	if waiting {
+		l.wake.Signal()
+	}
+}
+
+func (l *Lane[T, W]) begin(job T, helped bool) {
+	l.current, l.busy, l.helped, l.began = job, true, helped, time.Now()
+}
+
+func (l *Lane[T, W]) end(serial int) {
+	if l.serial == serial {
+		var none T
+		l.current, l.busy = none, false
+		l.slow = l.Quick > 0 && time.Since(l.began) > l.Quick
+	}
 }
 
 // Close ends the worker once the queue is empty.
@@ -96,23 +166,14 @@ func (l *Lane[T, W]) Close() {
 }
 
 func (l *Lane[T, W]) worker(serial int, ready chan<- struct{}) {
-	if l.Locked {
-		runtime.LockOSThread()
-		if syscall.Gettid() == os.Getpid() {
-			// While this one keeps the first thread, another gets another.
-			moved := make(chan struct{})
-			go l.worker(serial, moved)
-			<-moved
-			runtime.UnlockOSThread()
-			close(ready)
-			return
-		}
-		// Never unlocked: what Begin does to the thread ends with it.
-	}
 	w := l.Begin()
 	close(ready)
 	l.mu.Lock()
 	for l.serial == serial {
+		if l.busy { // by somebody who helps
+			l.wake.Wait()
+			continue
+		}
 		job, ok := l.next()
 		if !ok {
 			if l.closed {
@@ -121,14 +182,11 @@ func (l *Lane[T, W]) worker(serial int, ready chan<- struct{}) {
 			l.wake.Wait()
 			continue
 		}
-		l.current, l.busy, l.began = job, true, time.Now()
+		l.begin(job, false)
 		l.mu.Unlock()
 		l.Work(w, job)
 		l.mu.Lock()
-		if l.serial == serial {
-			var none T
-			l.current, l.busy = none, false
-		}
+		l.end(serial)
 	}
 	l.mu.Unlock()
 }
@@ -141,7 +199,10 @@ func (l *Lane[T, W]) next() (job T, ok bool) {
 	}
 	if l.queues[Idle].first != nil && !l.closed {
 		if d := l.Quiet - time.Since(l.posted); d > 0 {
-			l.lull.Reset(d)
+			if !l.lulled {
+				l.lulled = true
+				l.lull.Reset(d)
+			}
 			return job, false
 		}
 	}
@@ -163,12 +224,14 @@ func (l *Lane[T, W]) watch() {
 			next = l.Limit - d
 		} else {
 			if l.Late != nil {
-				late := l.current
-				go l.Late(late)
+				go l.Late(l.current, l.helped)
 			}
 			l.serial++
 			l.busy = false
 			go l.worker(l.serial, make(chan struct{}))
+			// The former one, if it is not the one that is stuck, has to end: it
+			// would swallow what is meant for the new one.
+			l.wake.Broadcast()
 		}
 	}
 	l.guard.Reset(next)

@@ -1,10 +1,8 @@
 package lane
 
 import (
-	"os"
 	"slices"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -77,7 +75,7 @@ func TestTakeover(t *testing.T) {
 	var mu sync.Mutex
 	working, most := 0, 0
 	stuck, late, done := make(chan struct{}), make(chan string, 9), make(chan string, 9)
-	l := &Lane[string, struct{}]{Begin: nothing, Limit: 10 * time.Millisecond, Late: func(s string) { late <- s }}
+	l := &Lane[string, struct{}]{Begin: nothing, Limit: 10 * time.Millisecond, Late: func(s string, _ bool) { late <- s }}
 	l.Work = func(_ struct{}, s string) {
 		if s == "stuck" {
 			<-stuck
@@ -115,26 +113,99 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
-func TestLockedWorkersHaveTheirOwnThreads(t *testing.T) {
+func TestRelease(t *testing.T) {
 	t.Parallel()
-	stuck := make(chan struct{})
-	tids := make(chan int, 2)
-	l := &Lane[bool, int]{Locked: true, Limit: 10 * time.Millisecond, Begin: syscall.Gettid}
-	l.Work = func(tid int, hang bool) {
-		if tid != syscall.Gettid() || tid == os.Getpid() {
-			t.Errorf("begun on thread %d, working on %d of process %d", tid, syscall.Gettid(), os.Getpid())
+	done := make(chan string, 9)
+	l := &Lane[string, string]{Begin: func() string { return "worker" }, Limit: time.Minute}
+	l.Work = func(who, job string) { done <- who + " " + job }
+	l.Start()
+	defer l.Close()
+	for _, c := range []struct {
+		jobs []string
+		help bool
+		want []string
+	}{
+		{nil, true, nil},
+		{[]string{"a"}, true, []string{"caller a"}},
+		{[]string{"a"}, false, []string{"worker a"}},
+		{[]string{"a", "b"}, true, []string{"worker a", "worker b"}},
+	} {
+		l.Hold()
+		for _, j := range c.jobs {
+			l.Post(Urgent, &Node[string]{Job: j})
 		}
-		tids <- tid
-		if hang {
+		if n := l.Pending(); n != len(c.jobs) {
+			t.Errorf("%d of %q pending", n, c.jobs)
+		}
+		l.Release(c.help, "caller")
+		for _, want := range c.want {
+			if got := <-done; got != want {
+				t.Errorf("%q help %v: %q, want %q", c.jobs, c.help, got, want)
+			}
+		}
+	}
+}
+
+// A helper that gets stuck is told of, and the lane goes on.
+func TestStuckHelper(t *testing.T) {
+	t.Parallel()
+	stuck, late, done := make(chan struct{}), make(chan bool), make(chan string, 9)
+	l := &Lane[string, struct{}]{Begin: nothing, Limit: 10 * time.Millisecond}
+	l.Late = func(job string, helped bool) { late <- helped && job == "hang" }
+	l.Work = func(_ struct{}, job string) {
+		if job == "hang" {
 			<-stuck
 		}
+		done <- job
 	}
 	l.Start()
 	defer l.Close()
-	l.Post(Urgent, &Node[bool]{Job: true})
-	l.Post(Urgent, &Node[bool]{})
-	if a, b := <-tids, <-tids; a == b {
-		t.Error("both on the same thread")
+	l.Hold()
+	post(l, Urgent, "hang")
+	returned := make(chan struct{})
+	go func() {
+		l.Release(true, struct{}{})
+		close(returned)
+	}()
+	if !<-late {
+		t.Error("the wrong one is late")
+	}
+	post(l, Urgent, "next")
+	if got := <-done; got != "next" {
+		t.Errorf("done: %q", got)
 	}
 	close(stuck)
+	<-returned
+	if got := <-done; got != "hang" {
+		t.Errorf("done: %q", got)
+	}
+	post(l, Urgent, "last")
+	if got := <-done; got != "last" {
+		t.Errorf("done: %q", got)
+	}
+}
+
+func TestSlowIsNotHelped(t *testing.T) {
+	t.Parallel()
+	done := make(chan string, 9)
+	l := &Lane[time.Duration, string]{Begin: func() string { return "worker" }, Limit: time.Minute, Quick: 10 * time.Millisecond}
+	l.Work = func(who string, d time.Duration) {
+		began := time.Now()
+		for time.Since(began) < d { // a job that takes its time
+		}
+		done <- who
+	}
+	l.Start()
+	defer l.Close()
+	for _, c := range []struct {
+		takes time.Duration
+		by    string
+	}{{0, "caller"}, {20 * time.Millisecond, "caller"}, {0, "worker"}} {
+		l.Hold()
+		l.Post(Urgent, &Node[time.Duration]{Job: c.takes})
+		l.Release(true, "caller")
+		if got := <-done; got != c.by {
+			t.Errorf("a job of %v was done by the %s", c.takes, got)
+		}
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -25,9 +26,15 @@ type Owner interface {
 
 // Table holds the children. The zero value is ready for use.
 type Table struct {
+	// Before and After, if set, are called around the owners' being told of some
+	// deaths.
+	Before, After func()
+
+	serial   atomic.Int32 // of the goroutine that reaps
 	mu       sync.Mutex
 	owners   map[int32]Owner
 	early    map[int32]uint32 // ended while some start was under way
+	handler  sigaction        // the runtime's, for SIGCHLD
 	starting int
 }
 
@@ -59,7 +66,8 @@ func (t *Table) endStart() {
 }
 
 // Register ends a start with the child it made. started is called first, so that
-// nobody hears of the end before the beginning; it must not block.
+// nobody hears of the end before the beginning; it must neither block nor call
+// back.
 func (t *Table) Register(pid int32, owner Owner, started func()) {
 	t.mu.Lock()
 	started()
@@ -107,22 +115,31 @@ func (t *Table) Children() int {
 // switches SIGCHLD off: a handler would interrupt some thread for each exit.
 // Only without any child, where waitid has nothing to block on, SIGCHLD wakes it.
 func (t *Table) Run() {
-	var handler sigaction
-	rtSigaction(uintptr(syscall.SIGCHLD), nil, &handler)
+	t.mu.Lock()
+	if t.handler == (sigaction{}) {
+		rtSigaction(uintptr(syscall.SIGCHLD), nil, &t.handler)
+	}
+	t.mu.Unlock()
 	rtSigaction(uintptr(syscall.SIGCHLD), &sigaction{}, nil)
 	var info [128]byte // siginfo_t
 	var batch []exit
-	for {
+	for serial := t.serial.Load(); t.serial.Load() == serial; {
 		switch waitAny(&info, 0) {
 		case syscall.EINTR:
 			continue
 		case syscall.ECHILD:
-			sleepUntilChild(&handler, &info)
+			sleepUntilChild(&t.handler, &info)
 			continue
 		}
 		batch = t.reapAll(batch[:0])
+		if t.Before != nil {
+			t.Before()
+		}
 		for _, e := range batch {
 			e.owner.Died(e.pid, e.status)
+		}
+		if t.After != nil {
+			t.After()
 		}
 		clear(batch)
 		if cap(batch) > 64 {
@@ -131,6 +148,13 @@ func (t *Table) Run() {
 		// The owners run on this processor before it blocks again.
 		runtime.Gosched()
 	}
+}
+
+// Relieve has somebody else reap: who does so now is stuck in After. It ends when
+// it comes out of that.
+func (t *Table) Relieve() {
+	t.serial.Add(1)
+	go t.Run()
 }
 
 func (t *Table) reapAll(batch []exit) []exit {

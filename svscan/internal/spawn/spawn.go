@@ -1,21 +1,21 @@
-// Package spawn starts the processes of services: from a thread with a file
-// descriptor table of its own, because a fork copies the parent's table and a
-// scanner has thousands of descriptors; with exactly the descriptors meant for
-// the child, default signal dispositions, an empty signal mask and the original
-// limit of open files; and through a lane, so that an exec that hangs stops
-// nobody else.
+// Package spawn starts the processes of services: without a copy of the file
+// descriptor table, of which a scanner has a large one; with exactly the
+// descriptors meant for the child, default signal dispositions, an empty signal
+// mask and the original limit of open files; and through a lane, so that an exec
+// that hangs stops nobody else.
 package spawn
 
 import (
 	"fmt"
-	"math"
-	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"upkeep/supervise/servicedir"
+	"upkeep/svscan/internal/handoff"
 	"upkeep/svscan/internal/lane"
 	"upkeep/svscan/internal/reap"
 )
@@ -48,9 +48,10 @@ func NewProgram(path string, argv ...string) (*Program, error) {
 // Owner is who a process is started for.
 type Owner interface {
 	reap.Owner
-	// Started is told of the process before anybody can hear of its end. It
-	// must not block.
+	// Started is told of the process before anybody can hear of its end. It must
+	// neither block nor ask for anything; for that there is Proceed, right after.
 	Started(pid int32, at time.Time)
+	Proceed()
 	// StartFailed is told that there is none: exec says that the program could
 	// not be executed, else the kernel refused a process.
 	StartFailed(err error, exec bool, at time.Time)
@@ -70,6 +71,10 @@ type Request struct {
 	At      int
 	Session bool // setsid
 	Group   bool // setpgid
+	// Journal, unless it is -1, is where the process writes Mark before it
+	// executes the program. MarkLife and the pipes are the caller's.
+	Journal int
+	Mark    servicedir.Mark
 
 	node lane.Node[*Request]
 }
@@ -79,52 +84,87 @@ type Request struct {
 const lanes = 2
 
 // Spawner starts processes.
+//
+// A child shares our table until it has what it needs of it, and then takes the
+// few descriptors below top with it into one of its own. What becomes its standard
+// descriptors has to be there, in slots that are reserved for that.
 type Spawner struct {
 	table   *reap.Table
-	lanes   [lanes]lane.Lane[*Request, *thread]
+	lanes   [lanes]lane.Lane[*Request, *child]
 	next    atomic.Uint32
 	env     []*byte
 	limit   *unix.Rlimit
 	ignored uint64
-	top     uint // descriptors below belong to the runtime or were inherited
-	private bool
+	handles bool // the inode of a pidfd names a process for good
+	none    int  // what is in an empty slot
+	top     int
+	copying atomic.Bool // every child gets a copy of the table
+	helper  atomic.Pointer[child]
+
+	mu    sync.Mutex
+	slots []slots
 }
 
-// thread is what the worker of the lane has to itself.
-type thread struct {
-	self  int // pidfd of our process, or -1 when the table is shared
-	child child
-}
+// slots are reserved descriptors, occupied by nothing while nobody uses them.
+type slots [perStart]int
+
+const (
+	perStart = 3 // of standard input, standard output and Notify
+	// sets is more than there are lanes: a start that hangs keeps its own.
+	sets = 2 * lanes
+	// Slots is how many descriptors a Spawner occupies.
+	Slots = perStart*sets + 1
+)
 
 // Options for New.
 type Options struct {
 	Env   []string
 	Limit *unix.Rlimit // of open files, for children; nil leaves it
-	// Shared leaves the descriptor table shared, as where the kernel offers no
-	// other way.
-	Shared bool
+	// Copy gives every child a copy of the descriptor table, as where the kernel
+	// offers no other way.
+	Copy bool
 }
 
-// New makes a spawner. It is to be called before the process opens any number
-// of descriptors, since each thread keeps a copy of what is open now.
+// New makes a spawner. It is to be called before the process opens any number of
+// descriptors: children get a table that is as large as it is now.
 func New(t *reap.Table, o Options) (*Spawner, error) {
 	env, err := syscall.SlicePtrFromStrings(o.Env)
 	if err != nil {
 		return nil, fmt.Errorf("unable to pass on the environment: %w", err)
 	}
-	s := &Spawner{table: t, env: env, limit: o.Limit, ignored: ignoredSignals()}
-	s.top, err = openPoller()
-	if err != nil {
-		return nil, err
+	s := &Spawner{
+		table: t, env: env, limit: o.Limit, ignored: ignoredSignals(),
+		handles: handoff.Handles(), slots: make([]slots, sets),
 	}
-	s.private = !o.Shared && canFetch()
+	s.copying.Store(o.Copy)
+	if s.none, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("unable to create eventfd: %w", err)
+	}
+	for i := range s.slots {
+		for j := range s.slots[i] {
+			fd, err := unix.FcntlInt(uintptr(s.none), unix.F_DUPFD_CLOEXEC, 3)
+			if err != nil {
+				return nil, fmt.Errorf("unable to reserve descriptors: %w", err)
+			}
+			s.slots[i][j] = fd
+			s.top = max(s.top, fd+1)
+		}
+	}
 	for i := range s.lanes {
 		l := &s.lanes[i]
-		l.Work, l.Begin, l.Locked = s.start, s.begin, true
+		l.Work = s.start
+		l.Begin = func() *child { return new(child) }
 		l.Limit = hang
-		l.Late = func(r *Request) { r.Owner.Slow() }
+		l.Late = func(r *Request, helped bool) {
+			if helped {
+				s.helper.Store(new(child))
+				t.Relieve()
+			}
+			r.Owner.Slow()
+		}
 		l.Start()
 	}
+	s.helper.Store(new(child))
 	return s, nil
 }
 
@@ -134,107 +174,117 @@ func (s *Spawner) Spawn(r *Request) {
 	s.lanes[s.next.Add(1)%lanes].Post(lane.Urgent, &r.node)
 }
 
-// openPoller makes the runtime open its own epoll now: it may use that from any
-// thread, so it has to be in the private tables as well. top is above it.
-func openPoller() (top uint, err error) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return 0, fmt.Errorf("unable to create pipe: %w", err)
-	}
-	defer r.Close()
-	defer w.Close()
-	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
-	if err != nil {
-		return 0, fmt.Errorf("unable to create eventfd: %w", err)
-	}
-	unix.Close(fd)
-	return uint(fd), nil
-}
-
-// canFetch tells whether a thread can get at descriptors of the common table
-// (pidfd_getfd, Linux 5.6; often refused in containers).
-func canFetch() bool {
-	self, err := unix.PidfdOpen(os.Getpid(), 0)
-	if err != nil {
-		return false
-	}
-	defer unix.Close(self)
-	fd, err := unix.PidfdGetfd(self, self, 0)
-	if err != nil {
-		return false
-	}
-	unix.Close(fd)
-	return true
-}
-
-// closeRangeUnshare is CLOSE_RANGE_UNSHARE (Linux 5.9).
-const closeRangeUnshare = 2
-
-// begin gives a new thread its private table.
-func (s *Spawner) begin() *thread {
-	t := &thread{self: -1}
-	if !s.private {
-		return t
-	}
-	if unix.CloseRange(s.top, math.MaxUint32, closeRangeUnshare) != nil {
-		return t
-	}
-	if self, err := unix.PidfdOpen(os.Getpid(), 0); err == nil {
-		t.self = self
-	}
-	return t
-}
-
-// fetch makes a descriptor of the common table usable on this thread; drop ends
-// that.
-func (t *thread) fetch(fd int) (int, error) {
-	if fd < 0 || t.self < 0 {
-		return fd, nil
-	}
-	return unix.PidfdGetfd(t.self, fd, 0)
-}
-
-func (t *thread) drop(fd int) {
-	if fd >= 0 && t.self >= 0 {
-		unix.Close(fd)
+// Hold keeps starts waiting until Release, which does one by itself if it is all
+// there is to do: who has seen a service die starts its successor in person.
+func (s *Spawner) Hold() {
+	for i := range s.lanes {
+		s.lanes[i].Hold()
 	}
 }
 
-func (s *Spawner) start(t *thread, r *Request) {
-	c := &t.child
-	*c = child{
-		dir: -1, fds: [3]int{-1, -1, -1}, extra: -1, extraAt: r.At,
-		path: r.Program.path, argv: &r.Program.argv[0], env: &s.env[0],
-		limit: s.limit, ignored: s.ignored, session: r.Session, group: r.Group,
+// Release is described with Hold.
+func (s *Spawner) Release() {
+	pending := 0
+	for i := range s.lanes {
+		pending += s.lanes[i].Pending()
 	}
-	defer func() {
-		t.drop(c.dir)
-		t.drop(c.fds[0])
-		t.drop(c.fds[1])
-		t.drop(c.extra)
-	}()
+	for i := range s.lanes {
+		s.lanes[i].Release(pending == 1, s.helper.Load())
+	}
+}
+
+func (s *Spawner) reserve() (set slots, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.slots)
+	if n == 0 {
+		return set, false
+	}
+	set = s.slots[n-1]
+	s.slots = s.slots[:n-1]
+	return set, true
+}
+
+func (s *Spawner) giveBack(set slots) {
+	s.mu.Lock()
+	s.slots = append(s.slots, set)
+	s.mu.Unlock()
+}
+
+// start does one request.
+func (s *Spawner) start(c *child, r *Request) {
 	at := time.Now()
-	for _, f := range [...]struct {
-		from int
-		to   *int
-	}{{r.Dir, &c.dir}, {r.Stdin, &c.fds[0]}, {r.Stdout, &c.fds[1]}, {r.Notify, &c.extra}} {
-		fd, err := t.fetch(f.from)
-		if err != nil {
-			r.Owner.StartFailed(err, false, at)
-			return
-		}
-		*f.to = fd
+	set, ok := s.reserve()
+	if ok {
+		defer s.giveBack(set)
 	}
-	s.table.Begin()
-	pid, errno := c.fork()
-	switch {
-	case errno != 0:
-		s.table.Abort()
-		r.Owner.StartFailed(errno, false, at)
-	case c.errno != 0:
-		s.table.Abort()
-		r.Owner.StartFailed(c.errno, true, at)
-	default:
-		s.table.Register(int32(pid), r.Owner, func() { r.Owner.Started(int32(pid), at) })
+	for {
+		copying := !ok || s.copying.Load()
+		*c = child{
+			dir: r.Dir, fds: [3]int{r.Stdin, r.Stdout, -1}, extra: r.Notify, extraAt: r.At,
+			path: r.Program.path, argv: &r.Program.argv[0], env: &s.env[0],
+			limit: s.limit, ignored: s.ignored, session: r.Session, group: r.Group,
+			journal: r.Journal, mark: r.Mark, handles: s.handles,
+		}
+		if c.journal >= 0 {
+			c.mark[servicedir.MarkBefore] = handoff.Boottime()
+		}
+		if !copying {
+			c.unshare = s.top
+			if err := c.occupy(&set); err != nil {
+				c.vacate(&set, s.none)
+				r.Owner.StartFailed(err, false, at)
+				return
+			}
+		}
+		s.table.Begin()
+		pid, errno := c.fork()
+		if !copying {
+			c.vacate(&set, s.none)
+		}
+		switch {
+		case errno != 0:
+			s.table.Abort()
+			r.Owner.StartFailed(errno, false, at)
+		case c.refused:
+			// The kernel, or a seccomp filter, does not let a child have a
+			// table of its own this way.
+			s.table.Abort()
+			s.copying.Store(true)
+			continue
+		case c.errno != 0:
+			s.table.Abort()
+			r.Owner.StartFailed(c.errno, true, at)
+		default:
+			// The request may be used again as soon as the owner knows.
+			owner := r.Owner
+			s.table.Register(int32(pid), owner, func() { owner.Started(int32(pid), at) })
+			owner.Proceed()
+		}
+		return
+	}
+}
+
+// occupy puts what the child will need into slots.
+func (c *child) occupy(set *slots) error {
+	for i, fd := range [...]*int{&c.fds[0], &c.fds[1], &c.extra} {
+		if *fd >= 0 {
+			if err := unix.Dup3(*fd, set[i], unix.O_CLOEXEC); err != nil {
+				return err
+			}
+			*fd = set[i]
+			c.occupied[i] = true
+		}
+	}
+	return nil
+}
+
+// vacate has the slots hold nothing again: a pipe in one would never end.
+func (c *child) vacate(set *slots, none int) {
+	for i, occupied := range c.occupied {
+		if occupied {
+			_ = unix.Dup3(none, set[i], unix.O_CLOEXEC)
+			c.occupied[i] = false
+		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 var (
 	table   reap.Table
 	private *Spawner
-	shared  *Spawner
+	copying *Spawner
 	limit   *unix.Rlimit
 )
 
@@ -51,7 +51,7 @@ func TestMain(m *testing.M) {
 		private, err = New(&table, Options{Env: os.Environ(), Limit: limit})
 	}
 	if err == nil {
-		shared, err = New(&table, Options{Env: os.Environ(), Limit: limit, Shared: true})
+		copying, err = New(&table, Options{Env: os.Environ(), Limit: limit, Copy: true})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -69,6 +69,7 @@ func (o *owner) Started(pid int32, at time.Time) { o.events <- "started" }
 func (o *owner) StartFailed(err error, exec bool, at time.Time) {
 	o.events <- fmt.Sprintf("failed %v exec=%v", err, exec)
 }
+func (o *owner) Proceed()                      {}
 func (o *owner) Slow()                         { o.events <- "slow" }
 func (o *owner) Died(pid int32, status uint32) { o.events <- fmt.Sprintf("died %#x", status) }
 
@@ -114,7 +115,7 @@ func output(t *testing.T, s *Spawner, dir, script string, change func(*Request))
 	o := newOwner()
 	req := &Request{
 		Owner: o, Program: program(t, "/bin/sh", "sh", "-c", script), Dir: openDir(t, dir),
-		Stdin: -1, Stdout: int(w.Fd()), Notify: -1,
+		Stdin: -1, Stdout: int(w.Fd()), Notify: -1, Journal: -1,
 	}
 	if change != nil {
 		change(req)
@@ -132,7 +133,7 @@ func output(t *testing.T, s *Spawner, dir, script string, change func(*Request))
 
 func both(t *testing.T, f func(t *testing.T, s *Spawner)) {
 	t.Parallel()
-	for name, s := range map[string]*Spawner{"private": private, "shared": shared} {
+	for name, s := range map[string]*Spawner{"private": private, "copying": copying} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f(t, s)
@@ -215,7 +216,7 @@ func TestCannotExecute(t *testing.T) {
 			"./nointerpreter": unix.ENOENT, ".": unix.EACCES,
 		} {
 			o := newOwner()
-			s.Spawn(&Request{Owner: o, Program: program(t, path, path), Dir: openDir(t, dir), Stdin: -1, Stdout: -1, Notify: -1})
+			s.Spawn(&Request{Owner: o, Program: program(t, path, path), Dir: openDir(t, dir), Stdin: -1, Stdout: -1, Notify: -1, Journal: -1})
 			o.expect(t, fmt.Sprintf("failed %v exec=true", errno))
 		}
 	})
@@ -224,7 +225,7 @@ func TestCannotExecute(t *testing.T) {
 func TestBadDescriptor(t *testing.T) {
 	t.Parallel()
 	o := newOwner()
-	private.Spawn(&Request{Owner: o, Program: program(t, "/bin/true", "true"), Dir: 299, Stdin: -1, Stdout: -1, Notify: -1})
+	private.Spawn(&Request{Owner: o, Program: program(t, "/bin/true", "true"), Dir: openDir(t, "/"), Stdin: 299, Stdout: -1, Notify: -1, Journal: -1})
 	o.expect(t, fmt.Sprintf("failed %v exec=false", unix.EBADF))
 }
 

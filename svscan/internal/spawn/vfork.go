@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"upkeep/supervise/servicedir"
 )
 
 // Why not syscall.ForkExec: it holds a processor of the Go runtime until the
@@ -34,6 +36,9 @@ type cloneArgs struct {
 // handlers (Linux 5.5); without it they are reset one by one.
 const cloneClearSighand = 1 << 32
 
+// closeRangeUnshare is CLOSE_RANGE_UNSHARE (Linux 5.9).
+const closeRangeUnshare = 2
+
 // noClone3 is set where the kernel or a seccomp filter refuses clone3.
 var noClone3 atomic.Bool
 
@@ -44,6 +49,7 @@ const signals = 64
 type child struct {
 	dir     int
 	fds     [3]int // what becomes 0, 1, 2; -1 keeps it
+	unshare int    // if not 0, the first descriptor that it does not need
 	extra   int    // becomes extraAt
 	extraAt int
 	path    *byte
@@ -53,20 +59,29 @@ type child struct {
 	ignored uint64 // signals to be reset from ignored
 	session bool
 	group   bool
+	journal int // where mark is written, or -1
+	mark    servicedir.Mark
+	handles bool // the inode of a pidfd goes into it
 
+	occupied     [perStart]bool
+	now          unix.Timespec
+	stat         unix.Stat_t
 	dispositions bool // reset all, clone did not
+	flags        uintptr
 	args         cloneArgs
 	errno        syscall.Errno // of exec, or of what led to it
+	refused      bool          // it could not get a table of its own
 }
 
 // fork makes the process. The errno is the kernel's refusal to make one; a
 // failure to execute is in c.errno, and the pid then that of a child which has
 // exited already.
 func (c *child) fork() (pid int, errno syscall.Errno) {
-	c.args = cloneArgs{
-		flags:      unix.CLONE_VM | unix.CLONE_VFORK | cloneClearSighand,
-		exitSignal: uint64(unix.SIGCHLD),
+	c.flags = unix.CLONE_VM | unix.CLONE_VFORK
+	if c.unshare > 0 {
+		c.flags |= unix.CLONE_FILES
 	}
+	c.args = cloneArgs{flags: uint64(c.flags) | cloneClearSighand, exitSignal: uint64(unix.SIGCHLD)}
 	for {
 		c.dispositions = noClone3.Load()
 		r := forkBlocked(c)
@@ -108,7 +123,7 @@ func forkBlocked(c *child) int {
 func forkExec(c *child) int {
 	var pid uintptr
 	if c.dispositions {
-		pid = rawVfork(unix.SYS_CLONE, unix.CLONE_VM|unix.CLONE_VFORK|uintptr(unix.SIGCHLD), 0)
+		pid = rawVfork(unix.SYS_CLONE, c.flags|uintptr(unix.SIGCHLD), 0)
 	} else {
 		pid = rawVfork(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&c.args)), unsafe.Sizeof(c.args))
 	}
@@ -132,8 +147,19 @@ func forkExec(c *child) int {
 	} else if c.group {
 		syscall.RawSyscall(unix.SYS_SETPGID, 0, 0, 0)
 	}
+	if c.journal >= 0 {
+		c.writeMark()
+	}
 	if _, _, errno = syscall.RawSyscall(unix.SYS_FCHDIR, uintptr(c.dir), 0, 0); errno != 0 {
 		goto fail
+	}
+	// Until here the table was the parent's, and with it its locks held, whatever
+	// has become of the parent.
+	if c.unshare > 0 {
+		if _, _, errno = syscall.RawSyscall(unix.SYS_CLOSE_RANGE, uintptr(c.unshare), 1<<32-1, closeRangeUnshare); errno != 0 {
+			c.refused = true
+			goto fail
+		}
 	}
 	for i = 0; i < len(c.fds); i++ {
 		if c.fds[i] >= 0 {
@@ -170,4 +196,28 @@ fail:
 func resetSignal(sig uintptr) {
 	var dfl [8]uint64
 	syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&dfl)), 0, 8, 0, 0)
+}
+
+// writeMark has the new process say who it is before it becomes what it is to be.
+// A parent that did so for it could be killed in between.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func (c *child) writeMark() {
+	pid, _, _ := syscall.RawSyscall(unix.SYS_GETPID, 0, 0, 0)
+	c.mark[servicedir.MarkPID] = uint64(pid)
+	syscall.RawSyscall(unix.SYS_CLOCK_GETTIME, unix.CLOCK_BOOTTIME, uintptr(unsafe.Pointer(&c.now)), 0)
+	c.mark[servicedir.MarkAfter] = uint64(c.now.Sec)*1e9 + uint64(c.now.Nsec)
+	c.mark[servicedir.MarkHandle] = 0
+	if c.handles {
+		if fd, _, errno := syscall.RawSyscall(unix.SYS_PIDFD_OPEN, pid, 0, 0); errno == 0 {
+			if _, _, errno = syscall.RawSyscall(unix.SYS_FSTAT, fd, uintptr(unsafe.Pointer(&c.stat)), 0); errno == 0 {
+				c.mark[servicedir.MarkHandle] = c.stat.Ino
+			}
+			syscall.RawSyscall(unix.SYS_CLOSE, fd, 0, 0)
+		}
+	}
+	c.mark[servicedir.MarkSum] = servicedir.MarkSalt ^ c.mark[0] ^ c.mark[1] ^ c.mark[2] ^ c.mark[3] ^ c.mark[4] ^ c.mark[5] ^ c.mark[6]
+	syscall.RawSyscall6(unix.SYS_PWRITE64, uintptr(c.journal), uintptr(unsafe.Pointer(&c.mark)), unsafe.Sizeof(c.mark), servicedir.MarkAt, 0, 0)
 }

@@ -8,6 +8,9 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"upkeep/supervise/servicedir"
+	"upkeep/svscan/internal/handoff"
 )
 
 // child is one process to be. See vfork.go, whose stand-in this is where there
@@ -15,6 +18,7 @@ import (
 type child struct {
 	dir     int
 	fds     [3]int
+	unshare int // the standard library always copies the table
 	extra   int
 	extraAt int
 	path    *byte
@@ -24,7 +28,13 @@ type child struct {
 	ignored uint64       // left as they are
 	session bool
 	group   bool
+	journal int
+	mark    servicedir.Mark
+	handles bool
 	errno   syscall.Errno
+
+	occupied [perStart]bool
+	refused  bool
 }
 
 // OriginalLimit is nil here: syscall.ForkExec gives children the limit that this
@@ -53,12 +63,32 @@ func (c *child) fork() (pid int, errno syscall.Errno) {
 	pid, err := syscall.ForkExec(unix.BytePtrToString(c.path), list(c.argv), attr)
 	switch err {
 	case nil:
+		if c.journal >= 0 {
+			c.writeMark(pid)
+		}
 		return pid, 0
 	case syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE:
 		return 0, err.(syscall.Errno)
 	}
 	c.errno, _ = err.(syscall.Errno)
 	return 0, 0
+}
+
+// writeMark is late here: who is killed before it leaves a process that nobody
+// will know of.
+func (c *child) writeMark(pid int) {
+	c.mark[servicedir.MarkPID] = uint64(pid)
+	c.mark[servicedir.MarkAfter] = handoff.Boottime()
+	if fd, err := unix.PidfdOpen(pid, 0); c.handles && err == nil {
+		var st unix.Stat_t
+		if unix.Fstat(fd, &st) == nil {
+			c.mark[servicedir.MarkHandle] = st.Ino
+		}
+		unix.Close(fd)
+	}
+	c.mark.Seal()
+	b := unsafe.Slice((*byte)(unsafe.Pointer(&c.mark)), unsafe.Sizeof(c.mark))
+	_, _ = unix.Pwrite(c.journal, b, servicedir.MarkAt)
 }
 
 func list(p **byte) (l []string) {

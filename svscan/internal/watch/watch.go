@@ -1,43 +1,56 @@
 // Package watch tells when the scan directory or a service directory changed.
 // An event only means "look again": names and kinds in it are never trusted.
 //
-// The scan directory is watched through fsnotify. Service directories are
-// watched through inotify itself, because only there can the watch leave out
-// modifications: a service that writes into its own directory must not wake the
-// scanner at every write.
+// It uses inotify itself, since libraries for it do not let modifications be left
+// out: a service that writes into its own directory, or beside the scan directory,
+// must not wake the scanner at every write.
 package watch
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"unsafe"
 
-	"github.com/fsnotify/fsnotify"
 	"golang.org/x/sys/unix"
 )
 
 // Tree watches a scan directory, and its parent so as to notice that it was
 // moved away, replaced or made again.
 type Tree struct {
-	w    *fsnotify.Watcher
+	file *os.File
+	fd   int
 	dir  string
+	base []byte
 	done chan struct{}
+
+	mu     sync.Mutex
+	self   int // watch on the scan directory, or -1
+	parent int // on the nearest directory above that there is, or -1
 }
+
+// entries is what happens to the names in a directory.
+const entries = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_ONLYDIR
 
 // NewTree watches dir and calls changed, on a goroutine of its own, whenever
 // something happened in it or to it.
 func NewTree(dir string, changed func()) (*Tree, error) {
-	w, err := fsnotify.NewBufferedWatcher(64)
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		return nil, fmt.Errorf("unable to watch %s: %w", dir, err)
 	}
-	t := &Tree{w: w, dir: dir, done: make(chan struct{})}
+	t := &Tree{
+		file: os.NewFile(uintptr(fd), "inotify"), fd: fd, dir: dir,
+		done: make(chan struct{}), self: -1, parent: -1,
+	}
+	if abs, err := filepath.Abs(dir); err == nil {
+		t.base = []byte(filepath.Base(abs))
+	}
 	if err := t.Again(); err != nil {
-		w.Close()
+		t.file.Close()
 		return nil, err
 	}
 	go t.run(changed)
@@ -47,12 +60,23 @@ func NewTree(dir string, changed func()) (*Tree, error) {
 // Again watches what is at the path now. A missing scan directory is no error:
 // its parent tells when it appears.
 func (t *Tree) Again() error {
-	t.w.Remove(t.dir)
-	if err := t.w.Add(t.dir); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, fsnotify.ErrClosed) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, wd := range []*int{&t.self, &t.parent} {
+		if *wd >= 0 {
+			unix.InotifyRmWatch(t.fd, uint32(*wd))
+			*wd = -1
+		}
+	}
+	wd, err := unix.InotifyAddWatch(t.fd, t.dir, entries|unix.IN_DELETE_SELF|unix.IN_MOVE_SELF)
+	if err == nil {
+		t.self = wd
+	} else if err != unix.ENOENT {
 		return fmt.Errorf("unable to watch %s: %w", t.dir, err)
 	}
 	for _, parent := range t.parents() {
-		if err := t.w.Add(parent); err == nil {
+		if wd, err := unix.InotifyAddWatch(t.fd, parent, entries); err == nil {
+			t.parent = wd
 			break
 		}
 	}
@@ -71,33 +95,42 @@ func (t *Tree) parents() (list []string) {
 
 func (t *Tree) run(changed func()) {
 	defer close(t.done)
-	base := filepath.Base(t.dir)
+	conn, err := t.file.SyscallConn()
+	if err != nil {
+		return
+	}
 	for {
-		select {
-		case ev, ok := <-t.w.Events:
-			if !ok {
-				return
-			}
-			// What happens beside the scan directory is nobody's business.
-			if filepath.Dir(ev.Name) != filepath.Clean(t.dir) && filepath.Base(ev.Name) != base && len(t.w.WatchList()) > 1 {
-				continue
-			}
-			if ev.Op == fsnotify.Write || ev.Op == fsnotify.Chmod {
-				continue
-			}
+		news := false
+		err := conn.Read(func(fd uintptr) bool {
+			seen := readEvents(int(fd), func(wd int, name []byte) { news = t.concerns(wd, name) || news })
+			return seen
+		})
+		if err != nil {
+			return // closed
+		}
+		if news {
 			changed()
-		case _, ok := <-t.w.Errors:
-			if !ok {
-				return
-			}
-			changed() // an overflow: anything may have happened
 		}
 	}
 }
 
+// concerns tells whether an event is about the scan directory. What happens
+// beside it is nobody's business.
+func (t *Tree) concerns(wd int, name []byte) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch wd {
+	case -1, t.self:
+		return true
+	case t.parent:
+		return t.self < 0 || bytes.Equal(name, t.base)
+	}
+	return false // of a watch that was given up
+}
+
 // Close ends the watch.
 func (t *Tree) Close() {
-	t.w.Close()
+	t.file.Close()
 	<-t.done
 }
 
@@ -147,16 +180,20 @@ func (d *Dirs) Remove(wd int) { unix.InotifyRmWatch(d.FD, uint32(wd)) }
 
 // Read delivers what has happened: the watch and the entry's name. wd is -1 when
 // events were lost.
-func (d *Dirs) Read(deliver func(wd int, name []byte)) {
+func (d *Dirs) Read(deliver func(wd int, name []byte)) { readEvents(d.FD, deliver) }
+
+// readEvents delivers all events that there are, and tells whether there were any.
+func readEvents(fd int, deliver func(wd int, name []byte)) (any bool) {
 	var buf [4096]byte
 	for {
-		n, err := unix.Read(d.FD, buf[:])
+		n, err := unix.Read(fd, buf[:])
 		if err == unix.EINTR {
 			continue
 		}
 		if err != nil || n <= 0 {
-			return
+			return any
 		}
+		any = true
 		for b := buf[:n]; len(b) >= unix.SizeofInotifyEvent; {
 			ev := (*unix.InotifyEvent)(unsafe.Pointer(&b[0]))
 			end := min(unix.SizeofInotifyEvent+int(ev.Len), len(b))
