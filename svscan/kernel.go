@@ -53,6 +53,9 @@ const disks = 2
 // others.
 const quick = time.Millisecond
 
+// few writes are done one after the other by the reaper.
+const few = 3
+
 // quiet is what text files wait for: nothing needs them at once, and at boot
 // everything else should be done first.
 const quiet = 50 * time.Millisecond
@@ -180,9 +183,9 @@ func newKernel(c Config) (*kernel, error) {
 	return k, nil
 }
 
-// hold and release are around the deaths that the reaper tells of. If there is but
-// one, which is the rule, it does itself what follows from it, the start of the
-// successor and the writing of its status: no other thread has to wake up.
+// hold and release are around the deaths that the reaper tells of. If they are few,
+// it does itself what follows from them, the start of the successors and the
+// writing of their status: no other thread has to wake up.
 func (k *kernel) hold() {
 	k.spawner.Hold()
 	for i := range k.disk {
@@ -197,7 +200,7 @@ func (k *kernel) release() {
 		pending += k.disk[i].Pending()
 	}
 	for i := range k.disk {
-		k.disk[i].Release(pending == 1, struct{}{})
+		k.disk[i].Release(pending <= few, struct{}{})
 	}
 }
 

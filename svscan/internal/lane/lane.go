@@ -83,17 +83,34 @@ func (l *Lane[T, W]) Start() {
 func (l *Lane[T, W]) Post(level int, job *Node[T]) {
 	l.mu.Lock()
 	l.queues[level].push(job)
-	if level != Idle && l.Quiet > 0 {
-		l.posted = time.Now()
+	if l.Quiet > 0 {
+		if level == Idle {
+			l.waitForLull(l.Quiet)
+		} else {
+			l.posted = time.Now()
+		}
 	}
 	if !l.watched {
 		l.watched = true
 		l.guard.Reset(l.Limit)
 	}
-	held := l.held
+	wake := !l.held && l.due()
 	l.mu.Unlock()
-	if !held {
+	if wake {
 		l.wake.Signal()
+	}
+}
+
+// due tells whether there is something for the worker. What waits for a lull is
+// not, until there is one.
+func (l *Lane[T, W]) due() bool {
+	return l.queues[Urgent].first != nil || l.queues[Bulk].first != nil || l.queues[Idle].first != nil && !l.lulled
+}
+
+func (l *Lane[T, W]) waitForLull(d time.Duration) {
+	if !l.lulled {
+		l.lulled = true
+		l.lull.Reset(d)
 	}
 }
 
@@ -104,43 +121,33 @@ func (l *Lane[T, W]) Hold() {
 	l.mu.Unlock()
 }
 
-// Pending counts the urgent jobs, up to two.
+// Pending counts the urgent jobs.
 func (l *Lane[T, W]) Pending() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch q := &l.queues[Urgent]; q.first {
-	case nil:
-		return 0
-	case q.last:
-		return 1
-	}
-	return 2
+	return l.queues[Urgent].len
 }
 
-// Release ends a Hold. With help, a single urgent job is done by the caller, with w,
+// Release ends a Hold. With help, the urgent jobs are done by the caller, with w,
 // and not by the worker: to wake that would cost more than many a job.
 func (l *Lane[T, W]) Release(help bool, w W) {
 	l.mu.Lock()
 	l.held = false
-	q := &l.queues[Urgent]
-	if !help || q.first == nil || q.first != q.last || l.busy || l.slow {
-		waiting := !l.empty()
-		l.mu.Unlock()
-		if waiting {
-			l.wake.Signal()
-		}
-		return
-	}
-	job, _ := q.pop()
 	serial := l.serial
-	l.begin(job, true)
+	for help && l.serial == serial && !l.busy && !l.slow {
+		job, ok := l.queues[Urgent].pop()
+		if !ok {
+			break
+		}
+		l.begin(job, true)
+		l.mu.Unlock()
+		l.Work(w, job)
+		l.mu.Lock()
+		l.end(serial)
+	}
+	wake := l.serial == serial && l.due()
 	l.mu.Unlock()
-	l.Work(w, job)
-	l.mu.Lock()
-	l.end(serial)
-	waiting := l.serial == serial && !l.empty()
-	l.mu.Unlock()
-	if waiting {
+	if wake {
 		l.wake.Signal()
 	}
 }
@@ -199,10 +206,7 @@ func (l *Lane[T, W]) next() (job T, ok bool) {
 	}
 	if l.queues[Idle].first != nil && !l.closed {
 		if d := l.Quiet - time.Since(l.posted); d > 0 {
-			if !l.lulled {
-				l.lulled = true
-				l.lull.Reset(d)
-			}
+			l.waitForLull(d)
 			return job, false
 		}
 	}
@@ -249,10 +253,12 @@ func (l *Lane[T, W]) empty() bool {
 // queue is a FIFO of nodes.
 type queue[T any] struct {
 	first, last *Node[T]
+	len         int
 }
 
 func (q *queue[T]) push(n *Node[T]) {
 	n.next = nil
+	q.len++
 	if q.last == nil {
 		q.first = n
 	} else {
@@ -266,6 +272,7 @@ func (q *queue[T]) pop() (job T, ok bool) {
 	if n == nil {
 		return job, false
 	}
+	q.len--
 	if q.first = n.next; q.first == nil {
 		q.last = nil
 	}

@@ -128,7 +128,8 @@ func TestRelease(t *testing.T) {
 		{nil, true, nil},
 		{[]string{"a"}, true, []string{"caller a"}},
 		{[]string{"a"}, false, []string{"worker a"}},
-		{[]string{"a", "b"}, true, []string{"worker a", "worker b"}},
+		{[]string{"a", "b"}, true, []string{"caller a", "caller b"}},
+		{[]string{"a", "b"}, false, []string{"worker a", "worker b"}},
 	} {
 		l.Hold()
 		for _, j := range c.jobs {

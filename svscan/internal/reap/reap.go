@@ -145,8 +145,6 @@ func (t *Table) Run() {
 		if cap(batch) > 64 {
 			batch = nil
 		}
-		// The owners run on this processor before it blocks again.
-		runtime.Gosched()
 	}
 }
 

@@ -26,6 +26,10 @@ const failedExit = 111
 // hang is how long a start may take before another thread takes over.
 const hang = 2 * time.Second
 
+// few starts are done one after the other by who releases them. More are left to
+// the lanes, which do them at the same time.
+const few = 3
+
 // Program is an executable with its arguments, prepared for exec.
 type Program struct {
 	path *byte
@@ -174,8 +178,8 @@ func (s *Spawner) Spawn(r *Request) {
 	s.lanes[s.next.Add(1)%lanes].Post(lane.Urgent, &r.node)
 }
 
-// Hold keeps starts waiting until Release, which does one by itself if it is all
-// there is to do: who has seen a service die starts its successor in person.
+// Hold keeps starts waiting until Release, which does them by itself if they are
+// few: who has seen a service die starts its successor in person.
 func (s *Spawner) Hold() {
 	for i := range s.lanes {
 		s.lanes[i].Hold()
@@ -189,7 +193,7 @@ func (s *Spawner) Release() {
 		pending += s.lanes[i].Pending()
 	}
 	for i := range s.lanes {
-		s.lanes[i].Release(pending == 1, s.helper.Load())
+		s.lanes[i].Release(pending <= few, s.helper.Load())
 	}
 }
 
