@@ -215,7 +215,7 @@ func TestFaultDiskFullAtStart(t *testing.T) {
 	f := faultDisk(t, nil)
 	f.beginOnDisk(faultFill)
 	f.sees()
-	f.says("supervise: warning: unable to write full/supervise/status: out of disk space")
+	f.says("supervise: warning: unable to write full/supervise/lock: out of disk space")
 	pid := f.runs("full", 0)
 	f.tell("full", "t")
 	f.runs("full", pid)

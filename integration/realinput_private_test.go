@@ -375,6 +375,11 @@ func (w *privateWorld) dial(network, address, text string, then func(net.Conn) e
 	w.t.Helper()
 	w.listens(network, address)
 	c, err := net.Dial(network, address)
+	// It may listen on the other family first, or have bound only.
+	for deadline := time.Now().Add(patience); errors.Is(err, unix.ECONNREFUSED) && time.Now().Before(deadline); {
+		time.Sleep(5 * time.Millisecond)
+		c, err = net.Dial(network, address)
+	}
 	if err == nil {
 		defer c.Close()
 		err = c.SetDeadline(time.Now().Add(patience))

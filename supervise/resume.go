@@ -18,7 +18,7 @@ func (m *Machine) resumed(p *Policy, ev *Event, a *Actions) {
 	m.Needy, m.Removed = false, false
 	if m.Shutdown {
 		// Whoever starts a supervisor again wants its services.
-		m.Shutdown, m.Exiting, m.Draining, m.Want = false, false, false, status.WantUp
+		m.Shutdown, m.Exiting, m.Draining, m.Failed, m.Want = false, false, false, false, status.WantUp
 		if ev.Facts.Down {
 			m.Want = status.WantDown
 		}

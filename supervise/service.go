@@ -4,8 +4,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"upkeep/supervise/status"
 )
 
 // Port is a service's way to the outside. None of its methods may block; what
@@ -16,13 +14,15 @@ type Port interface {
 	// ReadControl reads one byte of the control FIFO; ok is false when there is
 	// none.
 	ReadControl() (b byte, ok bool)
-	// Spawn starts a script; last is how run ended, which finish is told.
-	Spawn(s Script, last WaitStatus)
+	// Spawn starts a script as process life; last is how run ended, which finish
+	// is told.
+	Spawn(s Script, life uint32, last WaitStatus)
 	Signal(pid int32, sig syscall.Signal, group bool)
 	Arm(t Timer, after time.Duration)
 	Disarm(t Timer)
-	// Announce publishes the record; exiting says that the wish is to leave.
-	Announce(r status.Record, exiting bool)
+	// Announce publishes what the machine says, and saves it. It is the service's
+	// own and not to be kept.
+	Announce(m *Machine)
 	Emit(c Change)
 	Consult(letter byte)
 	MarkDown(on bool)
@@ -55,6 +55,10 @@ func (s *Service) Init(port Port, policy *Policy) {
 	s.port, s.policy = port, policy
 	s.wake = make(chan struct{}, 1)
 }
+
+// Restore sets a machine up that was saved, before Run. EvResumed has to be the
+// first event.
+func (s *Service) Restore(m Machine) { s.machine = m }
 
 // Post appends an event to the mailbox and has it handled. It never blocks.
 func (s *Service) Post(ev Event) {
@@ -254,7 +258,7 @@ func (s *Service) take(x *scratch) {
 func (s *Service) do(x *Action) {
 	switch x.Kind {
 	case Spawn:
-		s.port.Spawn(x.Script, s.machine.Last)
+		s.port.Spawn(x.Script, x.Life, s.machine.Last)
 	case Signal:
 		s.port.Signal(x.PID, x.Signal, x.Group)
 	case Arm:
@@ -262,7 +266,7 @@ func (s *Service) do(x *Action) {
 	case Disarm:
 		s.port.Disarm(x.Timer)
 	case Announce:
-		s.port.Announce(s.machine.Record(s.policy), s.machine.Exiting)
+		s.port.Announce(&s.machine)
 	case Emit:
 		s.port.Emit(Change(x.Byte))
 	case Consult:

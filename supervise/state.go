@@ -81,6 +81,12 @@ func DecodeState(b []byte) (Machine, error) {
 	return m, nil
 }
 
+// Unsaved is the machine of a service whose process is known, but of which no state
+// was saved: it was cut off during its first start.
+func Unsaved() Machine {
+	return Machine{Booted: true, Restored: true, First: true, Want: status.WantUp}
+}
+
 // consistent tells whether a machine is in a state that Step could have left.
 func (m *Machine) consistent() bool {
 	if !m.Booted || m.Phase >= PhaseGone || m.Script >= Scripts || m.PID < 0 ||

@@ -13,7 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"upkeep/supervise"
+	"upkeep/supervise/servicedir"
 	"upkeep/supervise/status"
+	"upkeep/svscan/internal/handoff"
 	"upkeep/svscan/internal/lane"
 	"upkeep/svscan/internal/pump"
 	"upkeep/svscan/internal/reap"
@@ -71,6 +73,8 @@ type kernel struct {
 	layout  status.Layout
 	texts   textFiles
 	began   time.Time
+	offset  time.Duration // CLOCK_MONOTONIC at began
+	world   servicedir.World
 	fdLimit int
 
 	table   reap.Table
@@ -114,6 +118,16 @@ func newKernel(c Config) (*kernel, error) {
 		reports: newReporter(c.Report),
 		watched: make(map[int]*unit),
 		alone:   make(chan error, 2),
+	}
+	// Instants are those of CLOCK_MONOTONIC, so that they mean the same to who
+	// takes over.
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return nil, fmt.Errorf("unable to get time: %w", err)
+	}
+	k.offset = time.Duration(now.Nano())
+	if k.world = handoff.World(); k.world == (servicedir.World{}) {
+		k.report(Warning, "", "find out which boot this is: a crash would leave services unsupervised", "", nil)
 	}
 	switch c.Dialect {
 	case supervise.Common:
@@ -229,7 +243,7 @@ func closeOnExec() {
 func (k *kernel) now() supervise.Instant { return k.instant(time.Now()) }
 
 func (k *kernel) instant(t time.Time) supervise.Instant {
-	return supervise.Instant{Mono: t.Sub(k.began), Wall: t.UnixNano()}
+	return supervise.Instant{Mono: k.offset + t.Sub(k.began), Wall: t.UnixNano()}
 }
 
 func (k *kernel) report(c Class, service, verb, object string, err error) {
@@ -244,11 +258,15 @@ func (k *kernel) deliver(token uint64) {
 	}
 	k.mu.Lock()
 	var u *unit
-	if token < uint64(len(k.units)) {
-		u = k.units[token]
+	if i := token & (1<<32 - 1); i < uint64(len(k.units)) {
+		u = k.units[i]
 	}
 	k.mu.Unlock()
-	if u != nil {
+	switch {
+	case u == nil:
+	case token&strangerToken != 0:
+		u.strangerChanged()
+	default:
 		u.PostControl()
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"upkeep/supervise"
 	"upkeep/supervise/servicedir"
+	"upkeep/svscan/internal/handoff"
 	"upkeep/svscan/internal/watch"
 )
 
@@ -37,6 +38,8 @@ type Scanner struct {
 	serial   uint32
 	scanned  time.Time
 	stop     bool
+	adopting bool   // so far, only what a former scanner left behind is taken up
+	opening  int    // units that were started and did not answer yet
 	full     bool   // out of descriptors, and said so
 	promised int    // descriptors that units and pipes have or will have
 	unread   string // what was said of the scan directory
@@ -56,7 +59,8 @@ type entry struct {
 	present bool
 	main    slot
 	log     slot
-	pipe    [2]int // read and write end of the log pipe, or -1
+	pipe    [2]int // the log pipe, to read and to write to, or -1
+	inode   uint64 // of the pipe
 }
 
 // slot is one of the two units of an entry.
@@ -191,8 +195,12 @@ func (s *Scanner) scanAt(t time.Time) {
 }
 
 // scan is one pass over the scan directory.
+//
+// The first has two halves: what still runs is taken over before anything is
+// started.
 func (s *Scanner) scan() {
-	first := s.scanned.IsZero()
+	first := s.scanned.IsZero() || s.adopting
+	s.adopting = s.scanned.IsZero() && s.k.world != (servicedir.World{})
 	s.at = time.Time{}
 	s.serial++
 	defer func() { s.scanned = time.Now() }()
@@ -225,6 +233,38 @@ func (s *Scanner) scan() {
 		}
 		s.drop(e)
 	}
+	if s.adopting && s.opening == 0 {
+		s.scanned = time.Now()
+		s.scan()
+	}
+}
+
+// leftBehind tells whether a process of a former scanner runs for a service or its
+// log service.
+func (s *Scanner) leftBehind(scanDir int, name string) bool {
+	for _, dir := range [...]string{name, name + "/log"} {
+		var st unix.Stat_t
+		if unix.Fstatat(scanDir, dir+"/"+servicedir.StateDir+"/lock", &st, 0) != nil || st.Size == 0 {
+			continue
+		}
+		fd, err := unix.Openat(scanDir, dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			continue
+		}
+		j := servicedir.Peek(fd, s.k.world)
+		unix.Close(fd)
+		if j == nil || j.Mark == (servicedir.Mark{}) {
+			continue
+		}
+		p, hidden := handoff.Find(&j.Mark)
+		if p != nil {
+			p.Close()
+		}
+		if p != nil || hidden {
+			return true
+		}
+	}
+	return false
 }
 
 // read lists the scan directory, and watches the one that is there now.
@@ -291,6 +331,9 @@ func (s *Scanner) look(scanDir int, name string, first bool, said map[string]str
 		e.tell(supervise.EvReturned)
 	}
 	e.rename()
+	if s.adopting && !s.leftBehind(scanDir, name) {
+		return
+	}
 	s.fill(scanDir, e, first, complain)
 }
 
@@ -366,25 +409,64 @@ func (s *Scanner) fillLog(fd int, e *entry, first bool, complain func(verb, obje
 	if e.pipe[0] >= 0 && e.pipe[1] < 0 {
 		e.closePipe()
 	}
-	if e.pipe[0] < 0 {
-		var p [2]int
-		if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
-			complain("create pipe for", e.name, err)
-			s.scanAt(time.Now().Add(pollEvery))
-			return
-		}
-		e.pipe = p
-		s.promised += 2
-		if e.main.unit != nil {
-			e.main.unit.stdout.Store(int32(p[1]))
-		}
-	}
 	logFD, err := s.openDir(fd, "log")
 	if err != nil {
 		s.openFailed(e, err)
 		return
 	}
+	if e.pipe[0] < 0 {
+		if err := e.makePipe(fd, logFD); err != nil {
+			unix.Close(logFD)
+			complain("create pipe for", e.name, err)
+			s.scanAt(time.Now().Add(pollEvery))
+			return
+		}
+		s.promised += 2
+		if e.main.unit != nil {
+			e.main.unit.writesTo(e)
+		}
+	}
 	s.start(e, &e.log, logFD, e.name+"/log", first)
+}
+
+// makePipe makes the log pipe, or gets hold of the one that a former scanner made and
+// that the service or its log service still has.
+func (e *entry) makePipe(dir, logDir int) error {
+	w := e.scanner.k.world
+	for _, end := range []struct{ dir, fd, word int }{
+		{dir, 1, servicedir.MarkStdout}, {logDir, 0, servicedir.MarkStdin},
+	} {
+		j := servicedir.Peek(end.dir, w)
+		if j == nil || j.Mark[end.word] == 0 {
+			continue
+		}
+		p, _ := handoff.Find(&j.Mark)
+		if p == nil {
+			continue
+		}
+		r, w, ok := p.Pipe(end.fd, j.Mark[end.word])
+		p.Close()
+		if ok {
+			e.pipe, e.inode = [2]int{r, w}, j.Mark[end.word]
+			return nil
+		}
+	}
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		return err
+	}
+	if w, err := handoff.Writer(p[0]); err == nil {
+		unix.Close(p[1])
+		p[1] = w
+	}
+	e.pipe, e.inode = p, handoff.Inode(p[0])
+	return nil
+}
+
+// writesTo has the service's next process write to the log pipe.
+func (u *unit) writesTo(e *entry) {
+	u.stdout.Store(int32(e.pipe[1]))
+	u.pipe.Store(e.inode)
 }
 
 // fdsEach is what one unit takes: its directory, lock, control and ok.
@@ -428,11 +510,13 @@ func (s *Scanner) start(e *entry, x *slot, fd int, name string, first bool) {
 	u.log, u.fresh = x == &e.log, !first
 	if u.log {
 		u.stdin = int32(e.pipe[0])
+		u.pipe.Store(e.inode)
 	} else if e.pipe[1] >= 0 {
-		u.stdout.Store(int32(e.pipe[1]))
+		u.writesTo(e)
 	}
 	x.unit, x.up, x.closed = u, false, false
 	s.promised += fdsEach
+	s.opening++
 	u.begin()
 }
 
@@ -445,6 +529,9 @@ func (e *entry) slotOf(u *unit) *slot {
 
 // opened is the answer to start.
 func (s *Scanner) opened(u *unit, err error) {
+	if s.opening--; s.opening == 0 && s.adopting && !s.stop {
+		defer s.scan()
+	}
 	e := u.entry
 	x := e.slotOf(u)
 	if err != nil {

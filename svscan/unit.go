@@ -13,6 +13,7 @@ import (
 	"upkeep/supervise"
 	"upkeep/supervise/servicedir"
 	"upkeep/supervise/status"
+	"upkeep/svscan/internal/handoff"
 	"upkeep/svscan/internal/lane"
 	"upkeep/svscan/internal/spawn"
 )
@@ -33,6 +34,11 @@ type unit struct {
 	stdin int32
 	// stdout changes when a log service appears later.
 	stdout atomic.Int32
+	// A process that a former scanner left behind, until it ends.
+	stranger  *handoff.Process
+	endTries  int8
+	lockTries int8
+	pipe      atomic.Uint64 // inode of the log pipe, or 0
 
 	request spawn.Request                    // for run, finish and the like: one at a time
 	timers  *[supervise.Timers]*time.Timer   // made when the first is armed
@@ -47,10 +53,9 @@ type unit struct {
 	shown    bool // clients can see it
 	busy     bool // run was being written at the last attempt
 	again    jobs // what a timer has tried again
-	exiting  bool
 	failing  jobs // what could not be written, of which something was said
-	record   status.Record
-	changes  []supervise.Change // to be told once record is written
+	state    supervise.Machine
+	changes  []supervise.Change // to be told once state is written
 	last     [status.MaxSize]byte
 	lastLen  uint8
 	stat     uint16 // what stat says, packed
@@ -99,6 +104,8 @@ const (
 	jobCheck         // see whether the FIFOs are still ours
 	jobClose         // give everything up
 	jobTexts         // write runit's text files
+	jobEnd           // see how a process that is not our child has ended
+	jobState         // only a name for what could not be written
 
 	urgentJobs = ^(jobOpen | jobTexts)
 )
@@ -170,6 +177,9 @@ func (u *unit) write(level int) {
 	if todo&jobConsult != 0 {
 		u.startControl()
 	}
+	if todo&jobEnd != 0 {
+		u.strangerEnded()
+	}
 	if todo&jobFinish != 0 {
 		u.startFinish()
 	}
@@ -196,20 +206,28 @@ func (u *unit) write(level int) {
 // open makes the state directory and sets the service going.
 func (u *unit) open() {
 	d, remade, err := servicedir.Open(u.dir.FD)
-	if err == nil {
-		u.dir = d
-		if err = u.k.attach(u); err != nil {
-			d.Close()
-		}
+	if err != nil && u.startsUp(err) {
+		return
 	}
 	if err != nil {
+		unix.Close(u.dir.FD)
+		u.opened(err)
+		return
+	}
+	u.dir = d
+	if err = u.k.attach(u); err != nil {
+		d.Close()
 		u.opened(err)
 		return
 	}
 	u.reportRemade(remade)
 	u.Init(u, &u.k.policy)
-	// Only now that the directory is watched: what comes later is an event.
-	u.Post(supervise.Event{Kind: supervise.EvBoot, Facts: u.facts(), At: u.Now()})
+	if err := u.takeOver(); err != nil {
+		u.k.detach(u)
+		d.Close()
+		u.opened(err)
+		return
+	}
 	u.opened(nil)
 	if u.entry != nil && !u.log && u.stdout.Load() < 0 && servicedir.Logged(u.dir.FD) {
 		u.entryChanged("log") // it came between the scan and the watch
@@ -301,9 +319,10 @@ func (u *unit) ReadControl() (byte, bool) {
 }
 
 // Spawn implements supervise.Port.
-func (u *unit) Spawn(s supervise.Script, last supervise.WaitStatus) {
+func (u *unit) Spawn(s supervise.Script, life uint32, last supervise.WaitStatus) {
 	u.mu.Lock()
 	u.script = s
+	u.request.Mark[servicedir.MarkLife] = uint64(s)<<32 | uint64(life)
 	if s == supervise.ScriptFinish {
 		u.finishOf = last
 		u.order(jobFinish)
@@ -325,6 +344,15 @@ func (u *unit) spawn(r *spawn.Request, p *spawn.Program, owner spawn.Owner) {
 	r.Owner, r.Program, r.Dir = owner, p, u.dir.FD
 	r.Stdin, r.Stdout, r.Notify = int(u.stdin), int(u.stdout.Load()), -1
 	r.Journal = -1
+	if owner == spawn.Owner(u) && u.dir.Journals() {
+		r.Journal = u.dir.Lock
+		r.Mark[servicedir.MarkStdin], r.Mark[servicedir.MarkStdout] = 0, 0
+		if u.log {
+			r.Mark[servicedir.MarkStdin] = u.pipe.Load()
+		} else {
+			r.Mark[servicedir.MarkStdout] = u.pipe.Load()
+		}
+	}
 	switch u.k.config.Dialect {
 	case supervise.S6, supervise.Encore:
 		r.Session = true
@@ -452,10 +480,10 @@ func (u *unit) Disarm(t supervise.Timer) {
 }
 
 // Announce implements supervise.Port.
-func (u *unit) Announce(r status.Record, exiting bool) {
+func (u *unit) Announce(m *supervise.Machine) {
 	u.mu.Lock()
-	u.record, u.exiting = r, exiting
-	if r.PID != 0 {
+	u.state = *m
+	if m.PID != 0 {
 		u.faults[u.script], u.fresh, u.busy = 0, false, false
 	}
 	u.order(jobStatus)
@@ -510,6 +538,7 @@ func (u *unit) close() {
 		u.writeTexts()
 	}
 	u.k.detach(u)
+	_ = u.dir.Forget() // a process in it would be found dead
 	u.dir.Close()
 	if u.entry != nil {
 		u.entry.scanner.post(message{kind: msgClosed, unit: u})
@@ -520,9 +549,11 @@ func (u *unit) close() {
 
 func (u *unit) writeStatus() {
 	u.mu.Lock()
-	r, exiting, changes := u.record, u.exiting, u.changes
+	m, changes := u.state, u.changes
 	u.changes = nil
 	u.mu.Unlock()
+	r, exiting := m.Record(&u.k.policy), m.Exiting
+	u.wrote(jobState, "lock", u.dir.SaveState(&m, handoff.MarkOf))
 	if u.k.texts == textsFirst {
 		u.writeText(&r, exiting)
 	}
@@ -556,7 +587,7 @@ func (u *unit) show() {
 
 func (u *unit) writeTexts() {
 	u.mu.Lock()
-	r, exiting := u.record, u.exiting
+	r, exiting := u.state.Record(&u.k.policy), u.state.Exiting
 	u.mu.Unlock()
 	u.writeText(&r, exiting)
 }
@@ -588,10 +619,11 @@ const writeRetry = time.Second
 func (u *unit) writeAgain() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	for _, j := range [...]jobs{jobStatus, jobTexts} {
-		if u.again&j != 0 {
-			u.order(j)
-		}
+	if u.again&(jobStatus|jobState) != 0 {
+		u.order(jobStatus)
+	}
+	if u.again&jobTexts != 0 {
+		u.order(jobTexts)
 	}
 	u.again = 0
 }

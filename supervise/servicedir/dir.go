@@ -58,7 +58,9 @@ type Dir struct {
 	status, stat, pid pair
 
 	unreadable bool // the lock file
-	journal    bool
+	journal    bool // one is kept
+	begun      bool // it has its header
+	world      World
 }
 
 // pair is a file that is replaced often, and the hidden one that it changes
@@ -74,7 +76,7 @@ type pair struct {
 type Remade struct{ Control, OK bool }
 
 // Open makes the state directory of the service directory fd, which it takes over
-// also on failure, and takes the lock before it touches anything else. Clients
+// unless it fails, and takes the lock before it touches anything else. Clients
 // see a supervised service only from the first WriteStatus on.
 func Open(fd int) (d *Dir, remade Remade, err error) {
 	d = &Dir{FD: fd, Lock: -1, Control: -1, OK: -1}
@@ -86,6 +88,7 @@ func Open(fd int) (d *Dir, remade Remade, err error) {
 		err = &StepError{"read", StateDir + "/control", err}
 	}
 	if err != nil {
+		d.FD = -1
 		d.Close()
 		return nil, remade, err
 	}

@@ -115,22 +115,23 @@ func Peek(fd int, w World) *Journal {
 
 // Recall reads the journal and makes it ready for this life: what was of another
 // boot, or of another directory, is wiped out. j is nil if there was nothing to be
-// believed. After an error no journal is kept.
+// believed. After ErrNotOurs, ErrNoWorld and EACCES no journal is kept; whatever
+// else it is, SaveState tries again.
 func (d *Dir) Recall(w World) (j *Journal, err error) {
 	if d.unreadable {
 		return nil, unix.EACCES
 	}
 	j, err = readJournal(d.FD, d.Lock, w)
-	if err != nil {
+	if err == ErrNotOurs || err == ErrNoWorld {
 		return nil, err
 	}
-	if j == nil {
-		if err := d.resetJournal(w); err != nil {
-			return nil, err
-		}
+	d.journal, d.world = true, w
+	if err == nil && j == nil {
+		err = d.resetJournal()
+	} else {
+		d.begun = err == nil
 	}
-	d.journal = true
-	return j, nil
+	return j, err
 }
 
 // Journals tells whether a journal is kept.
@@ -218,21 +219,43 @@ func header(dir int, w World) (h [headerSize]byte, err error) {
 	return h, nil
 }
 
-func (d *Dir) resetJournal(w World) error {
-	h, err := header(d.FD, w)
+func (d *Dir) resetJournal() error {
+	h, err := header(d.FD, d.world)
 	if err != nil {
 		return err
 	}
 	var b [journalSize]byte
 	copy(b[:], h[:])
-	return pwrite(d.Lock, b[:], 0)
+	err = pwrite(d.Lock, b[:], 0)
+	d.begun = err == nil
+	return err
 }
 
 // SaveState notes the state of the service, and Forget that there is nothing to
-// take over any more. Neither does anything where no journal is kept.
-func (d *Dir) SaveState(m *supervise.Machine) error {
+// take over any more. Neither does anything where no journal is kept. A process
+// that could not write its mark, since the journal could not be begun, is what late
+// finds out about.
+func (d *Dir) SaveState(m *supervise.Machine, late func(pid int32, mark *Mark) bool) error {
 	if !d.journal {
 		return nil
+	}
+	if !d.begun {
+		if err := d.resetJournal(); err != nil {
+			return err
+		}
+		var mark Mark
+		if m.PID != 0 && late(m.PID, &mark) {
+			mark[MarkLife] = uint64(m.Script)<<32 | uint64(m.Life)
+			mark.Seal()
+			var b []byte
+			for _, w := range mark {
+				b = binary.NativeEndian.AppendUint64(b, w)
+			}
+			if err := pwrite(d.Lock, b, MarkAt); err != nil {
+				d.begun = false
+				return err
+			}
+		}
 	}
 	var buf [stateSize]byte
 	b := m.AppendState(buf[:8])
@@ -242,7 +265,7 @@ func (d *Dir) SaveState(m *supervise.Machine) error {
 
 // Forget is described with SaveState.
 func (d *Dir) Forget() error {
-	if !d.journal {
+	if !d.begun {
 		return nil
 	}
 	var none [journalSize - MarkAt]byte

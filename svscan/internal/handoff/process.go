@@ -110,12 +110,45 @@ func Find(m *servicedir.Mark) (p *Process, hidden bool) {
 	return p, false
 }
 
+// MarkOf fills in what makes a process of ours known again.
+func MarkOf(pid int32, m *servicedir.Mark) bool {
+	st, err := readStat(pid)
+	if err != nil {
+		return false
+	}
+	m[servicedir.MarkPID] = uint64(pid)
+	m[servicedir.MarkBefore], m[servicedir.MarkAfter] = st.start, st.start+tick
+	if fd, err := unix.PidfdOpen(int(pid), 0); err == nil {
+		var inode unix.Stat_t
+		if Handles() && unix.Fstat(fd, &inode) == nil {
+			m[servicedir.MarkHandle] = inode.Ino
+		}
+		unix.Close(fd)
+	}
+	return true
+}
+
 // Close gives the descriptor up.
 func (p *Process) Close() {
 	if p.FD >= 0 {
 		unix.Close(p.FD)
 		p.FD = -1
 	}
+}
+
+// Signal sends sig to the process, or to the group that it leads. Nothing is sent,
+// and ESRCH returned, once it has ended.
+func (p *Process) Signal(sig unix.Signal, group bool) error {
+	if !p.Alive() {
+		return unix.ESRCH
+	}
+	switch {
+	case group:
+		return unix.Kill(-int(p.PID), sig)
+	case p.FD >= 0:
+		return unix.PidfdSendSignal(p.FD, sig, nil, 0)
+	}
+	return unix.Kill(int(p.PID), sig)
 }
 
 // Alive tells whether the process still runs; one that has ended and was not

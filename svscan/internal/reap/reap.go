@@ -30,12 +30,13 @@ type Table struct {
 	// deaths.
 	Before, After func()
 
-	serial   atomic.Int32 // of the goroutine that reaps
-	mu       sync.Mutex
-	owners   map[int32]Owner
-	early    map[int32]uint32 // ended while some start was under way
-	handler  sigaction        // the runtime's, for SIGCHLD
-	starting int
+	serial    atomic.Int32 // of the goroutine that reaps
+	mu        sync.Mutex
+	owners    map[int32]Owner
+	strangers map[int32]Stranger
+	early     map[int32]uint32 // ended while some start was under way
+	handler   sigaction        // the runtime's, for SIGCHLD
+	starting  int
 }
 
 type exit struct {
@@ -92,6 +93,9 @@ func (t *Table) Register(pid int32, owner Owner, started func()) {
 func (t *Table) Signal(pid int32, sig syscall.Signal, group bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if s, ok := t.strangers[pid]; ok {
+		return s.Signal(sig, group)
+	}
 	if _, ok := t.owners[pid]; !ok {
 		return syscall.ESRCH
 	}
@@ -99,6 +103,29 @@ func (t *Table) Signal(pid int32, sig syscall.Signal, group bool) error {
 		return syscall.Kill(-int(pid), sig)
 	}
 	return syscall.Kill(int(pid), sig)
+}
+
+// Stranger is a process that is not our child, so that others reap it.
+type Stranger interface {
+	// Signal returns ESRCH, and sends nothing, once the process has ended.
+	Signal(sig syscall.Signal, group bool) error
+}
+
+// Adopt has signals to pid go to a stranger, until Dismiss.
+func (t *Table) Adopt(pid int32, s Stranger) {
+	t.mu.Lock()
+	if t.strangers == nil {
+		t.strangers = make(map[int32]Stranger)
+	}
+	t.strangers[pid] = s
+	t.mu.Unlock()
+}
+
+// Dismiss ends an Adopt.
+func (t *Table) Dismiss(pid int32) {
+	t.mu.Lock()
+	delete(t.strangers, pid)
+	t.mu.Unlock()
 }
 
 // Children counts the registered children.

@@ -1,0 +1,81 @@
+package handoff
+
+import (
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// Pipe gets at the pipe that a process has as descriptor fd, if that is the one
+// with the inode number given. r is a read end, w reads and writes. Both are new
+// openings: nobody else's flags change.
+func (p *Process) Pipe(fd int, inode uint64) (r, w int, ok bool) {
+	if inode == 0 {
+		return -1, -1, false
+	}
+	path := "/proc/" + strconv.Itoa(int(p.PID)) + "/fd/" + strconv.Itoa(fd)
+	r, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		// Of a pipe made by root the link cannot be followed by others, but the
+		// descriptor can be had.
+		return p.fetch(fd, inode)
+	}
+	if Inode(r) != inode || unix.SetNonblock(r, false) != nil {
+		unix.Close(r)
+		return -1, -1, false
+	}
+	w, err = Writer(r)
+	if err != nil {
+		unix.Close(r)
+		return -1, -1, false
+	}
+	return r, w, true
+}
+
+// fetch is the same by way of pidfd_getfd (Linux 5.6), which may be refused as
+// well. It gives one end; the other is opened through it.
+func (p *Process) fetch(fd int, inode uint64) (r, w int, ok bool) {
+	if p.FD < 0 {
+		return -1, -1, false
+	}
+	got, err := unix.PidfdGetfd(p.FD, fd, 0)
+	if err != nil {
+		return -1, -1, false
+	}
+	defer unix.Close(got)
+	if Inode(got) != inode {
+		return -1, -1, false
+	}
+	r, err = reopen(got, unix.O_RDONLY)
+	if err != nil {
+		return -1, -1, false
+	}
+	if w, err = Writer(r); err != nil {
+		unix.Close(r)
+		return -1, -1, false
+	}
+	return r, w, true
+}
+
+// Writer opens the writing side of a pipe, for reading as well: who has it as
+// standard output keeps what is in the pipe from being lost, and itself from a
+// SIGPIPE, while neither a scanner nor a log service is there.
+func Writer(pipe int) (int, error) { return reopen(pipe, unix.O_RDWR) }
+
+// reopen makes a new opening of the pipe, which blocks as pipes do.
+func reopen(pipe, mode int) (int, error) {
+	fd, err := unix.Open("/proc/self/fd/"+strconv.Itoa(pipe), mode|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err == nil {
+		err = unix.SetNonblock(fd, false)
+	}
+	return fd, err
+}
+
+// Inode is the inode number of a pipe, or 0 if fd is none.
+func Inode(fd int) uint64 {
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
+		return 0
+	}
+	return st.Ino
+}
