@@ -50,8 +50,13 @@ var update = flag.Bool("update", false, "rewrite golden files")
 var workshop string
 
 func TestMain(m *testing.M) {
-	if filepath.Base(os.Args[0]) == "tracer" {
-		tracer(os.Args[1:]) // this process is a service of some test
+	switch filepath.Base(os.Args[0]) { // this process is a service of some test
+	case "tracer":
+		tracer(os.Args[1:])
+	case "scribe":
+		scribe()
+	case "keeper":
+		keeper()
 	}
 	code, err := work(m)
 	if err != nil {
@@ -87,11 +92,13 @@ func work(m *testing.M) (code int, err error) {
 	}
 	defer os.RemoveAll(workshop)
 	self, err := os.Executable()
-	if err == nil {
-		err = os.Symlink(self, filepath.Join(workshop, "tracer"))
-	}
 	if err != nil {
 		return 1, err
+	}
+	for _, name := range []string{"tracer", "scribe", "keeper"} {
+		if err := os.Symlink(self, filepath.Join(workshop, name)); err != nil {
+			return 1, err
+		}
 	}
 	return m.Run(), buryOrphans()
 }

@@ -76,6 +76,13 @@ func Handles() bool {
 
 const pidfsMagic = 0x50494446 // PID_FS_MAGIC
 
+// TellsStart tells whether /proc shows when a process of a service was started, so
+// that its handle is not needed. Not to root it may hide some.
+func TellsStart() bool {
+	_, err := readStat(int32(os.Getpid()))
+	return err == nil && os.Geteuid() == 0
+}
+
 // Find looks for the process of a mark. It is nil if that is gone for certain,
 // reaped by whoever its parent is now. hidden tells that a process of that pid is
 // there, and that nothing says whether it is the one.

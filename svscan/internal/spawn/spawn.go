@@ -99,7 +99,7 @@ type Spawner struct {
 	env     []*byte
 	limit   *unix.Rlimit
 	ignored uint64
-	handles bool // the inode of a pidfd names a process for good
+	handles bool // the inode of a pidfd has to be noted
 	none    int  // what is in an empty slot
 	top     int
 	copying atomic.Bool // every child gets a copy of the table
@@ -138,7 +138,7 @@ func New(t *reap.Table, o Options) (*Spawner, error) {
 	}
 	s := &Spawner{
 		table: t, env: env, limit: o.Limit, ignored: ignoredSignals(),
-		handles: handoff.Handles(), slots: make([]slots, sets),
+		handles: handoff.Handles() && !handoff.TellsStart(), slots: make([]slots, sets),
 	}
 	s.copying.Store(o.Copy)
 	if s.none, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {

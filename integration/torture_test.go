@@ -1,0 +1,244 @@
+package integration
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"upkeep/supervise/status"
+)
+
+// scribe is a service that writes numbered lines, "PID N", one in a write, and
+// keeps books in its directory: its pid in the file starts; "PID N" in ends when
+// TERM asks it to end after N lines; and its pid in double if another one lives.
+func scribe() {
+	lock, err := unix.Open("life", unix.O_WRONLY|unix.O_CREAT|unix.O_CLOEXEC, 0o644)
+	if err != nil || unix.Flock(lock, unix.LOCK_EX|unix.LOCK_NB) != nil {
+		enter("double", strconv.Itoa(os.Getpid()))
+		syscall.Exit(111)
+	}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM)
+	enter("starts", strconv.Itoa(os.Getpid()))
+	for n := 0; ; n++ {
+		select {
+		case <-stop:
+			enter("ends", fmt.Sprintf("%d %d", os.Getpid(), n))
+			syscall.Exit(0)
+		case <-time.After(time.Millisecond):
+		}
+		if _, err := unix.Write(1, fmt.Appendf(nil, "%d %d\n", os.Getpid(), n)); err != nil {
+			enter("double", err.Error())
+			syscall.Exit(111)
+		}
+	}
+}
+
+// keeper is its log service: it appends what it reads to the file lines.
+func keeper() {
+	enter("starts", strconv.Itoa(os.Getpid()))
+	f, err := unix.Open("lines", unix.O_WRONLY|unix.O_CREAT|unix.O_APPEND|unix.O_CLOEXEC, 0o644)
+	b := make([]byte, 64<<10)
+	for err == nil {
+		var n int
+		if n, err = unix.Read(0, b); n == 0 || err != nil {
+			break
+		}
+		_, err = unix.Write(f, b[:n])
+	}
+	if err != nil {
+		enter("double", err.Error())
+		syscall.Exit(111)
+	}
+	syscall.Exit(0)
+}
+
+// enter appends a line to one of the books.
+func enter(book, line string) {
+	f, err := os.OpenFile(book, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err == nil {
+		_, err = f.WriteString(line + "\n")
+		f.Close()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "unable to keep books:", err)
+		syscall.Exit(111)
+	}
+}
+
+// torture is a tree of scribes whose scanner is killed again and again.
+type torture struct {
+	*faultScene
+	names  []string
+	random *rand.Rand
+	want   map[string]status.Want
+	killed map[string]bool // processes, by service and pid
+	gaps   map[string]int  // log services that were killed
+}
+
+// TestTorture kills the scanner at random instants, and services and log services
+// with it, before and while there is none, in the middle of starts and stops:
+// nothing is started twice, nothing ends that was not told to, no line is lost or
+// doubled but by a killed log service, and every wish is fulfilled in the end.
+//
+// UPKEEP_TORTURE=SERVICESxROUNDS changes the size.
+func TestTorture(t *testing.T) {
+	t.Parallel()
+	services, rounds := 12, 12
+	if size := os.Getenv("UPKEEP_TORTURE"); size != "" {
+		if _, err := fmt.Sscanf(size, "%dx%d", &services, &rounds); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("%d services, %d rounds, seed %d", services, rounds, seed)
+	v := &torture{
+		random: rand.New(rand.NewPCG(seed, 0)),
+		want:   map[string]status.Want{}, killed: map[string]bool{}, gaps: map[string]int{},
+	}
+	files := tree{}
+	for i := range services {
+		name := fmt.Sprintf("s%d", i)
+		files["service/"+name+"/run!"] = "#!/bin/sh\nexec scribe\n"
+		files["service/"+name+"/log/run!"] = "#!/bin/sh\nexec keeper\n"
+		v.names = append(v.names, name)
+		v.want[name] = status.WantUp
+	}
+	v.faultScene = newFaultScene(t, files)
+	for range rounds {
+		for range 1 + v.random.IntN(4) {
+			v.disturb(true)
+		}
+		v.pause()
+		v.crash(func() {
+			for range v.random.IntN(3) {
+				v.disturb(false)
+			}
+			v.pause()
+		})
+	}
+	for name, want := range v.want {
+		v.wait(name, func(r status.Record, alive bool) bool {
+			return alive && r.Want == want && (r.PID != 0) == (want == status.WantUp)
+		})
+		v.wait(name+"/log", up)
+	}
+	v.scanner.stop()
+	total, lost := 0, 0
+	for _, name := range v.names {
+		n, missing := v.audit(name)
+		total, lost = total+n, lost+missing
+	}
+	t.Logf("%d lines, and %d that killed log services had in their hands", total, lost)
+}
+
+// pause lets a random time pass: what is done next comes at any instant.
+func (v *torture) pause() { time.Sleep(time.Duration(v.random.IntN(150)) * time.Millisecond) }
+
+// disturb does something to some service. While there is no scanner only
+// processes can be killed.
+func (v *torture) disturb(scanner bool) {
+	name := v.names[v.random.IntN(len(v.names))]
+	switch what := v.random.IntN(6); {
+	case what == 0:
+		v.killLast(name)
+	case what == 1:
+		if v.killLast(name + "/log") {
+			v.gaps[name]++
+		}
+	case !scanner:
+	case what == 2:
+		v.tell(name, "t")
+	case what == 3:
+		v.wish(name, "d", status.WantDown)
+	default:
+		v.wish(name, "u", status.WantUp)
+	}
+}
+
+// wish counts from when the status shows it.
+func (v *torture) wish(name, letter string, w status.Want) {
+	v.t.Helper()
+	v.wait(name, supervised)
+	v.tell(name, letter)
+	v.want[name] = w
+	v.wait(name, func(r status.Record, alive bool) bool { return alive && r.Want == w })
+}
+
+// killLast kills the process of a service that was started last.
+func (v *torture) killLast(name string) bool {
+	book, err := os.ReadFile(v.dir(name, "starts"))
+	starts := strings.Fields(string(book))
+	if err != nil || len(starts) == 0 {
+		return false
+	}
+	last := starts[len(starts)-1]
+	pid, err := strconv.Atoi(last)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	if r, ok := lookAt(pid); !ok || r.state == 'Z' || !strings.HasPrefix(r.command, "scribe") && !strings.HasPrefix(r.command, "keeper") {
+		return false
+	}
+	v.killed[name+" "+last] = true
+	return unix.Kill(pid, unix.SIGKILL) == nil
+}
+
+// audit looks at the books of a service and its log service.
+func (v *torture) audit(name string) (lines, missing int) {
+	t := v.t
+	for _, book := range []string{"double", "log/double"} {
+		if b, err := os.ReadFile(v.dir(name, book)); err == nil {
+			t.Errorf("%s/%s: %q", name, book, b)
+		}
+	}
+	ended := map[string]int{}
+	if b, err := os.ReadFile(v.dir(name, "ends")); err == nil {
+		for line := range strings.Lines(string(b)) {
+			pid, n, _ := strings.Cut(strings.TrimSpace(line), " ")
+			if ended[pid], err = strconv.Atoi(n); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, pid := range strings.Fields(v.read("service/" + name + "/starts")) {
+		if _, ok := ended[pid]; !ok && !v.killed[name+" "+pid] {
+			t.Errorf("%s: process %s ended without a reason", name, pid)
+		}
+	}
+	next, gaps := map[string]int{}, 0
+	for line := range strings.Lines(v.read("service/" + name + "/log/lines")) {
+		pid, number, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		n, err := strconv.Atoi(number)
+		if err != nil {
+			t.Fatalf("%s: %q", name, line)
+		}
+		switch want := next[pid]; {
+		case n < want:
+			t.Errorf("%s: line %q is there twice", name, line)
+		case n > want:
+			gaps++
+			missing += n - want
+		}
+		next[pid] = n + 1
+		lines++
+	}
+	for pid, n := range ended {
+		if next[pid] < n {
+			gaps++
+			missing += n - next[pid]
+		}
+	}
+	if gaps > 2*v.gaps[name] { // one loss may be the end of one process and the beginning of the next
+		t.Errorf("%s: lines are missing in %d places, and its log service was killed %d times", name, gaps, v.gaps[name])
+	}
+	return lines, missing
+}
