@@ -22,7 +22,7 @@
 //	-idle TIME    for counting context switches. Default 30s
 //	-upkeep FILE  measure this upkeep and not one built from the source
 //	-json FILE    write all samples there, a JSON line each, and the claims
-//	-markdown     print Markdown, and only the largest trees: for the README
+//	-markdown     print Markdown, and less of it: for the README
 //
 // Exit: 0, 1 if a claim that was judged does not hold or a measurement failed,
 // 100 for wrong usage, 111 when it could not begin or was interrupted.

@@ -84,7 +84,7 @@ func number(v float64, digits int, unit string) string {
 }
 
 // figures is what was measured, a column for each suite. brief leaves out the
-// minima, and all sizes of a tree but the largest.
+// minima, and the smaller trees where they say nothing that the largest does not.
 func figures(r *results, suites []string, brief bool) table {
 	t := table{head: append([]string{"median, ratio to " + reference, "services", "on"}, suites...)}
 	if !brief {
@@ -92,7 +92,8 @@ func figures(r *results, suites []string, brief bool) table {
 	}
 	rows := r.rows()
 	for i, k := range rows {
-		if brief && k.metric != metricSpawn && i+1 < len(rows) && rows[i+1].metric == k.metric && rows[i+1].place == k.place {
+		telling := k.metric == metricSpawn || k.metric == metricPSS || k.metric == metricAllUp
+		if brief && !telling && i+1 < len(rows) && rows[i+1].metric == k.metric && rows[i+1].place == k.place {
 			continue
 		}
 		what := k.metric.name
