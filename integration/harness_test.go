@@ -54,7 +54,7 @@ func TestMain(m *testing.M) {
 	case "tracer":
 		tracer(os.Args[1:])
 	case "scribe":
-		scribe()
+		scribe(os.Args[1:])
 	case "keeper":
 		keeper()
 	}

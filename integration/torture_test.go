@@ -19,7 +19,13 @@ import (
 // scribe is a service that writes numbered lines, "PID N", one in a write, and
 // keeps books in its directory: its pid in the file starts; "PID N" in ends when
 // TERM asks it to end after N lines; and its pid in double if another one lives.
-func scribe() {
+// The argument is how long it rests after each line.
+func scribe(args []string) {
+	pace, err := time.ParseDuration(strings.Join(args, ""))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "scribe:", err)
+		syscall.Exit(100)
+	}
 	lock, err := unix.Open("life", unix.O_WRONLY|unix.O_CREAT|unix.O_CLOEXEC, 0o644)
 	if err != nil || unix.Flock(lock, unix.LOCK_EX|unix.LOCK_NB) != nil {
 		enter("double", strconv.Itoa(os.Getpid()))
@@ -33,7 +39,7 @@ func scribe() {
 		case <-stop:
 			enter("ends", fmt.Sprintf("%d %d", os.Getpid(), n))
 			syscall.Exit(0)
-		case <-time.After(time.Millisecond):
+		case <-time.After(pace):
 		}
 		if _, err := unix.Write(1, fmt.Appendf(nil, "%d %d\n", os.Getpid(), n)); err != nil {
 			enter("double", err.Error())
@@ -105,9 +111,12 @@ func TestTorture(t *testing.T) {
 		want:   map[string]status.Want{}, killed: map[string]bool{}, gaps: map[string]int{},
 	}
 	files := tree{}
+	// All together write at most ten thousand lines a second: more would only
+	// show how much the machine can take.
+	pace := max(time.Millisecond, time.Duration(services)*100*time.Microsecond)
 	for i := range services {
 		name := fmt.Sprintf("s%d", i)
-		files["service/"+name+"/run!"] = "#!/bin/sh\nexec scribe\n"
+		files["service/"+name+"/run!"] = "#!/bin/sh\nexec scribe " + pace.String() + "\n"
 		files["service/"+name+"/log/run!"] = "#!/bin/sh\nexec keeper\n"
 		v.names = append(v.names, name)
 		v.want[name] = status.WantUp
