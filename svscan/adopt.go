@@ -17,6 +17,10 @@ import (
 // The directory is watched already: what changes later is an event.
 func (u *unit) takeOver() error {
 	j, err := u.dir.Recall(u.k.world)
+	var unread *servicedir.StepError
+	if errors.As(err, &unread) {
+		return err // and start nothing that may run already
+	}
 	if errors.Is(err, servicedir.ErrNotOurs) || err == unix.EACCES {
 		u.k.report(Warning, u.name(), "keep a journal of", u.name()+", which a crash would leave unsupervised", err)
 	}

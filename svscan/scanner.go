@@ -429,46 +429,6 @@ func (s *Scanner) fillLog(fd int, e *entry, first bool, complain func(verb, obje
 	s.start(e, &e.log, logFD, e.name+"/log", first)
 }
 
-// makePipe makes the log pipe, or gets hold of the one that a former scanner made and
-// that the service or its log service still has.
-func (e *entry) makePipe(dir, logDir int) error {
-	w := e.scanner.k.world
-	for _, end := range []struct{ dir, fd, word int }{
-		{dir, 1, servicedir.MarkStdout}, {logDir, 0, servicedir.MarkStdin},
-	} {
-		j := servicedir.Peek(end.dir, w)
-		if j == nil || j.Mark[end.word] == 0 {
-			continue
-		}
-		p, _ := handoff.Find(&j.Mark)
-		if p == nil {
-			continue
-		}
-		r, w, ok := p.Pipe(end.fd, j.Mark[end.word])
-		p.Close()
-		if ok {
-			e.pipe, e.inode = [2]int{r, w}, j.Mark[end.word]
-			return nil
-		}
-	}
-	var p [2]int
-	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
-		return err
-	}
-	if w, err := handoff.Writer(p[0]); err == nil {
-		unix.Close(p[1])
-		p[1] = w
-	}
-	e.pipe, e.inode = p, handoff.Inode(p[0])
-	return nil
-}
-
-// writesTo has the service's next process write to the log pipe.
-func (u *unit) writesTo(e *entry) {
-	u.stdout.Store(int32(e.pipe[1]))
-	u.pipe.Store(e.inode)
-}
-
 // fdsEach is what one unit takes: its directory, lock, control and ok.
 const fdsEach = 4
 
@@ -671,18 +631,6 @@ func (s *Scanner) drop(e *entry) {
 	}
 	e.closePipe()
 	delete(s.entries, e.id)
-}
-
-func (e *entry) closePipe() {
-	if e.pipe[0] >= 0 {
-		e.scanner.promised -= 2
-	}
-	for i, fd := range e.pipe {
-		if fd >= 0 {
-			unix.Close(fd)
-			e.pipe[i] = -1
-		}
-	}
 }
 
 // rootCause is the innermost error.

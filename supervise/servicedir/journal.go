@@ -115,21 +115,24 @@ func Peek(fd int, w World) *Journal {
 
 // Recall reads the journal and makes it ready for this life: what was of another
 // boot, or of another directory, is wiped out. j is nil if there was nothing to be
-// believed. After ErrNotOurs, ErrNoWorld and EACCES no journal is kept; whatever
-// else it is, SaveState tries again.
+// believed. After ErrNotOurs, ErrNoWorld and EACCES no journal is kept. A StepError
+// means that there may be one, which could not be read. Otherwise it could not be
+// written, and SaveState tries again.
 func (d *Dir) Recall(w World) (j *Journal, err error) {
 	if d.unreadable {
 		return nil, unix.EACCES
 	}
 	j, err = readJournal(d.FD, d.Lock, w)
-	if err == ErrNotOurs || err == ErrNoWorld {
+	switch err {
+	case nil:
+	case ErrNotOurs, ErrNoWorld:
 		return nil, err
+	default:
+		return nil, &StepError{"read", StateDir + "/lock", err}
 	}
-	d.journal, d.world = true, w
-	if err == nil && j == nil {
+	d.journal, d.world, d.begun = true, w, true
+	if j == nil {
 		err = d.resetJournal()
-	} else {
-		d.begun = err == nil
 	}
 	return j, err
 }
