@@ -34,7 +34,7 @@ var privateServices = []privateService{
 	{
 		name: "git-daemon", pkg: "git-daemon-run", program: "git-daemon", logs: "git-daemon",
 		use: func(w *privateWorld) {
-			if r := w.run("/usr/bin/git", "ls-remote", "git://127.0.0.1/git/project"); r.code != 0 {
+			if r := w.client("/usr/bin/git", "ls-remote", "git://127.0.0.1/git/project"); r.code != 0 {
 				w.t.Error(r)
 			}
 		},
@@ -87,10 +87,10 @@ var privateServices = []privateService{
 		needs: []string{"bcron-update"},
 		use: func(w *privateWorld) {
 			w.write("/run/table", "# a table\n")
-			if r := w.run("/usr/bin/bcrontab", "/run/table"); r.code != 0 {
+			if r := w.client("/usr/bin/bcrontab", "/run/table"); r.code != 0 {
 				w.t.Error(r)
 			}
-			if r := w.run("/usr/bin/bcrontab", "-l"); !strings.HasSuffix(r.stdout, "# a table\n") {
+			if r := w.client("/usr/bin/bcrontab", "-l"); !strings.HasSuffix(r.stdout, "# a table\n") {
 				w.t.Error(r)
 			}
 		},
@@ -392,6 +392,18 @@ func (w *privateWorld) dial(network, address, text string, then func(net.Conn) e
 	}
 	if err != nil {
 		w.t.Fatal(err)
+	}
+}
+
+// client runs a client of the service, again for as long as it is refused: a
+// program is there some time before it listens.
+func (w *privateWorld) client(path string, args ...string) result {
+	w.t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		r := w.run(path, args...)
+		if r.code == 0 || !strings.Contains(r.stderr, "onnection refused") || time.Now().After(deadline) {
+			return r
+		}
 	}
 }
 
