@@ -201,6 +201,17 @@ func (v *torture) killLast(name string) bool {
 	return unix.Kill(pid, unix.SIGKILL) == nil
 }
 
+// book reads one of the books. A service that was told to stay down before it could
+// begin has none.
+func (v *torture) book(name string) string {
+	v.t.Helper()
+	b, err := os.ReadFile(v.dir(name))
+	if err != nil && !os.IsNotExist(err) {
+		v.t.Fatal(err)
+	}
+	return string(b)
+}
+
 // audit looks at the books of a service and its log service.
 func (v *torture) audit(name string) (lines, missing int) {
 	t := v.t
@@ -218,13 +229,13 @@ func (v *torture) audit(name string) (lines, missing int) {
 			}
 		}
 	}
-	for _, pid := range strings.Fields(v.read("service/" + name + "/starts")) {
+	for _, pid := range strings.Fields(v.book(name + "/starts")) {
 		if _, ok := ended[pid]; !ok && !v.killed[name+" "+pid] {
 			t.Errorf("%s: process %s ended without a reason", name, pid)
 		}
 	}
 	next, gaps := map[string]int{}, 0
-	for line := range strings.Lines(v.read("service/" + name + "/log/lines")) {
+	for line := range strings.Lines(v.book(name + "/log/lines")) {
 		pid, number, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		n, err := strconv.Atoi(number)
 		if err != nil {
