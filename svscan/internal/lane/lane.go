@@ -114,7 +114,7 @@ func (l *Lane[T, W]) waitForLull(d time.Duration) {
 	}
 }
 
-// Hold keeps the worker from being woken until Release.
+// Hold keeps the worker from being woken until Release, but no longer than Limit.
 func (l *Lane[T, W]) Hold() {
 	l.mu.Lock()
 	l.held = true
@@ -223,6 +223,11 @@ func (l *Lane[T, W]) watch() {
 		return
 	}
 	next := l.Limit
+	if !l.busy {
+		// A Hold that lasts: who should end it is stuck elsewhere.
+		l.held = false
+		l.wake.Signal()
+	}
 	if l.busy {
 		if d := time.Since(l.began); d < l.Limit {
 			next = l.Limit - d

@@ -210,3 +210,20 @@ func TestSlowIsNotHelped(t *testing.T) {
 		}
 	}
 }
+
+// A Hold whose Release does not come keeps nobody waiting for good.
+func TestHoldEnds(t *testing.T) {
+	t.Parallel()
+	done := make(chan string, 9)
+	l := &Lane[string, struct{}]{Begin: nothing, Limit: 10 * time.Millisecond}
+	l.Work = func(_ struct{}, job string) { done <- job }
+	l.Start()
+	defer l.Close()
+	l.Hold()
+	post(l, Urgent, "a")
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		t.Fatal("nobody does the job")
+	}
+}
