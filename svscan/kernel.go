@@ -47,6 +47,9 @@ type Config struct {
 // for it.
 const diskLimit = 2 * time.Second
 
+// diskPatience is how long one may keep the reaper.
+const diskPatience = 100 * time.Millisecond
+
 // disks is how many units may be written for at the same time. A full boot is
 // bound by the creation of files, which file systems do in parallel.
 const disks = 2
@@ -155,7 +158,9 @@ func newKernel(c Config) (*kernel, error) {
 		return nil, fmt.Errorf("unable to get limit of open files: %w", err)
 	}
 	k.fdLimit = int(min(files.Cur, 1<<30))
-	if k.spawner, err = spawn.New(&k.table, spawn.Options{Env: os.Environ(), Limit: limit, Copy: c.CopyTable}); err != nil {
+	if k.spawner, err = spawn.New(&k.table, spawn.Options{
+		Env: os.Environ(), Limit: limit, Copy: c.CopyTable, Before: k.holdDisk, After: k.releaseDisk,
+	}); err != nil {
 		return nil, err
 	}
 	if k.pump, err = pump.New(); err != nil {
@@ -182,12 +187,8 @@ func newKernel(c Config) (*kernel, error) {
 		l := &k.disk[i]
 		l.Work = func(_ struct{}, j diskJob) { j.unit.write(j.level) }
 		l.Begin = func() struct{} { return struct{}{} }
-		l.Limit, l.Quiet, l.Quick = diskLimit, quiet, quick
-		l.Late = func(_ diskJob, helped bool) {
-			if helped {
-				k.table.Relieve()
-			}
-		}
+		l.Limit, l.Quiet, l.Quick, l.Patience = diskLimit, quiet, quick, diskPatience
+		l.Stuck = k.table.Relieve
 		l.Start()
 	}
 	k.table.Before, k.table.After = k.hold, k.release
@@ -200,23 +201,25 @@ func newKernel(c Config) (*kernel, error) {
 // hold and release are around the deaths that the reaper tells of. If they are few,
 // it does itself what follows from them, the start of the successors and the
 // writing of their status: no other thread has to wake up.
+//
+// While it starts one it may be stuck, so nothing is held then.
 func (k *kernel) hold() {
 	k.spawner.Hold()
+	k.holdDisk()
+}
+
+func (k *kernel) release() {
+	k.releaseDisk()
+	k.spawner.Release()
+}
+
+func (k *kernel) holdDisk() {
 	for i := range k.disk {
 		k.disk[i].Hold()
 	}
 }
 
-func (k *kernel) release() {
-	k.spawner.Release()
-	pending := 0
-	for i := range k.disk {
-		pending += k.disk[i].Pending()
-	}
-	for i := range k.disk {
-		k.disk[i].Release(pending <= few, struct{}{})
-	}
-}
+func (k *kernel) releaseDisk() { lane.Release(k.disk[:], few, struct{}{}) }
 
 // program is a script of a service directory with the arguments of the dialect.
 func (k *kernel) program(name string, args ...string) (*spawn.Program, error) {
