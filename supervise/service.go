@@ -44,7 +44,9 @@ type Service struct {
 	box     []Event
 	control bool          // the control FIFO has something
 	awake   bool          // the machine is in somebody's hands
+	over    bool          // the goroutine has ended
 	wake    chan struct{} // hands it to the goroutine
+	frozen  chan struct{} // closed when the machine stands still; nil if it need not
 
 	machine Machine
 	unread  bool // control bytes wait in the FIFO
@@ -140,8 +142,38 @@ func (s *Service) sleep() bool {
 	if len(s.box) > 0 || s.control {
 		return false
 	}
+	if s.frozen != nil {
+		close(s.frozen) // and it stays awake, so that nobody takes it
+		return true
+	}
 	s.awake = false
 	return true
+}
+
+// Freeze has the service handle all that it was told and then do nothing until
+// Thaw. It returns the machine as it is left.
+func (s *Service) Freeze() Machine {
+	s.mu.Lock()
+	if s.over {
+		s.mu.Unlock()
+		return s.machine
+	}
+	still := make(chan struct{})
+	s.frozen = still
+	s.rouse()
+	<-still
+	return s.machine
+}
+
+// Thaw ends a Freeze. What was posted meanwhile is handled now.
+func (s *Service) Thaw() {
+	s.mu.Lock()
+	s.frozen = nil
+	over := s.over
+	s.mu.Unlock()
+	if !over {
+		s.wake <- struct{}{}
+	}
 }
 
 // Run is the service's goroutine. It ends when the machine is gone.
@@ -153,6 +185,12 @@ func (s *Service) Run() {
 			after = s.turn()
 		}
 	}
+	s.mu.Lock()
+	s.over = true
+	if s.frozen != nil {
+		close(s.frozen)
+	}
+	s.mu.Unlock()
 	s.port.Closed()
 }
 

@@ -89,7 +89,8 @@ type kernel struct {
 	run     *spawn.Program
 	start   *spawn.Program
 	stop    *spawn.Program
-	alone   chan error // for a service without a scanner: opened, then closed
+	alone   chan error    // for a service without a scanner: opened, then closed
+	will    *handoff.Will // of the program that we were, if any
 
 	mu        sync.Mutex
 	units     []*unit // by token
@@ -129,6 +130,13 @@ func newKernel(c Config) (*kernel, error) {
 		return nil, fmt.Errorf("unable to get time: %w", err)
 	}
 	k.offset = time.Duration(now.Nano())
+	// Before anything has a descriptor.
+	k.will = inheritance(func(err error) {
+		k.report(Warning, "", "read", "what was left by the program before the upgrade, finding it out", err)
+	})
+	if k.will != nil {
+		k.table.Begin()
+	}
 	if k.world = handoff.World(); k.world == (servicedir.World{}) {
 		k.report(Warning, "", "find out which boot this is: a crash would leave services unsupervised", "", nil)
 	}

@@ -32,13 +32,14 @@ type Report struct {
 // reporter takes reports off the goroutines that make them: standard error may
 // be a pipe that nobody reads.
 type reporter struct {
-	lane lane.Lane[Report, struct{}]
+	lane lane.Lane[func(), struct{}]
+	to   func(Report)
 }
 
 func newReporter(to func(Report)) *reporter {
-	r := &reporter{}
-	r.lane = lane.Lane[Report, struct{}]{
-		Work:  func(_ struct{}, rep Report) { to(rep) },
+	r := &reporter{to: to}
+	r.lane = lane.Lane[func(), struct{}]{
+		Work:  func(_ struct{}, f func()) { f() },
 		Begin: func() struct{} { return struct{}{} },
 		// A second writer would not get further than the first.
 		Limit: time.Hour,
@@ -47,4 +48,19 @@ func newReporter(to func(Report)) *reporter {
 	return r
 }
 
-func (r *reporter) post(rep Report) { r.lane.Post(lane.Urgent, &lane.Node[Report]{Job: rep}) }
+func (r *reporter) post(rep Report) { r.do(func() { r.to(rep) }) }
+
+func (r *reporter) do(f func()) { r.lane.Post(lane.Urgent, &lane.Node[func()]{Job: f}) }
+
+// flush waits until all that was posted is out, but not for a reader that does not
+// read.
+func (r *reporter) flush() {
+	out := make(chan struct{})
+	r.do(func() { close(out) })
+	select {
+	case <-out:
+	case <-time.After(flushTime):
+	}
+}
+
+const flushTime = time.Second

@@ -32,17 +32,22 @@ type Scanner struct {
 	box  *mailbox[message]
 	tree *watch.Tree // nil: polled
 
-	entries  map[servicedir.Identity]*entry
-	names    map[string]string // what was said of names that are no services
-	scanDir  servicedir.Identity
-	serial   uint32
-	scanned  time.Time
-	stop     bool
-	adopting bool   // so far, only what a former scanner left behind is taken up
-	opening  int    // units that were started and did not answer yet
-	full     bool   // out of descriptors, and said so
-	promised int    // descriptors that units and pipes have or will have
-	unread   string // what was said of the scan directory
+	entries    map[servicedir.Identity]*entry
+	names      map[string]string // what was said of names that are no services
+	scanDir    servicedir.Identity
+	serial     uint32
+	scanned    time.Time
+	stop       bool
+	adopting   bool   // so far, only what a former scanner left behind is taken up
+	inheriting bool   // so far, only what the program that we were left is taken up
+	upgrading  bool   // the new program is being checked
+	program    string // that we were started as
+	home       *home
+	caught     func() bool // whether a signal was caught of which there is no message yet
+	opening    int         // units that were started and did not answer yet
+	full       bool        // out of descriptors, and said so
+	promised   int         // descriptors that units and pipes have or will have
+	unread     string      // what was said of the scan directory
 
 	settled *time.Timer // trims when no service was added for a while
 	again   *time.Timer // the next scan that is due, if any
@@ -74,19 +79,22 @@ type slot struct {
 
 // message is what the scanner is told.
 type message struct {
-	kind messageKind
-	unit *unit
-	err  error
+	kind    messageKind
+	unit    *unit
+	err     error
+	upgrade *upgrade
 }
 
 type messageKind uint8
 
 const (
-	msgScan   messageKind = iota // something changed
-	msgOpened                    // unit is open, or err says why not
-	msgClosed                    // unit is over
-	msgHangup                    // scan, and drop what is gone
-	msgStop                      // stop everything and return
+	msgScan    messageKind = iota // something changed
+	msgOpened                     // unit is open, or err says why not
+	msgClosed                     // unit is over
+	msgHangup                     // scan, and drop what is gone
+	msgStop                       // stop everything and return
+	msgUpgrade                    // become a new program
+	msgChecked                    // the new program was tried
 )
 
 // New prepares a scanner. Only one may be made in a process: it becomes the
@@ -100,6 +108,8 @@ func New(c Config) (*Scanner, error) {
 		k: k, box: newMailbox[message](),
 		entries: make(map[servicedir.Identity]*entry),
 		names:   make(map[string]string),
+		program: programPath(),
+		caught:  func() bool { return false },
 	}, nil
 }
 
@@ -119,6 +129,10 @@ func (s *Scanner) Run() {
 		stop := s.signals()
 		defer stop()
 	}
+	if s.k.will != nil {
+		s.inherit(s.k.will)
+		s.k.will = nil
+	}
 	s.scan()
 	s.settled = time.AfterFunc(settleAfter, func() {
 		debug.SetGCPercent(50)
@@ -134,6 +148,9 @@ func (s *Scanner) Run() {
 		if scan && !s.stop {
 			s.scanSoon()
 		}
+	}
+	if s.home != nil {
+		s.home.close()
 	}
 	if s.tree != nil {
 		s.tree.Close()
@@ -168,6 +185,10 @@ func (s *Scanner) handle(m message) (scan bool) {
 		s.closed(m.unit)
 	case msgStop:
 		s.shutdown()
+	case msgUpgrade:
+		s.beginUpgrade(m.upgrade)
+	case msgChecked:
+		s.finishUpgrade(m.upgrade)
 	}
 	return false
 }
@@ -218,6 +239,12 @@ func (s *Scanner) scan() {
 	}
 	s.unread = ""
 	defer dir.Close()
+	if s.home == nil {
+		s.home = openHome(s.k.config.Dir)
+	}
+	if s.home != nil && s.home.file == nil {
+		s.home.serve(s)
+	}
 	fd := int(dir.Fd())
 	said := make(map[string]string)
 	for _, name := range names {
@@ -378,7 +405,7 @@ func (s *Scanner) fill(scanDir int, e *entry, first bool, complain func(verb, ob
 		s.fillLog(fd, e, first, complain)
 	}
 	if main {
-		s.start(e, &e.main, fd, e.name, first)
+		s.start(e, &e.main, fd, e.name, first, nil)
 	} else {
 		unix.Close(fd)
 	}
@@ -426,7 +453,7 @@ func (s *Scanner) fillLog(fd int, e *entry, first bool, complain func(verb, obje
 			e.main.unit.writesTo(e)
 		}
 	}
-	s.start(e, &e.log, logFD, e.name+"/log", first)
+	s.start(e, &e.log, logFD, e.name+"/log", first, nil)
 }
 
 // fdsEach is what one unit takes: its directory, lock, control and ok.
@@ -464,9 +491,11 @@ func (s *Scanner) openFailed(e *entry, err error) {
 	}
 }
 
-// start makes a unit. Its directory is opened where that may block.
-func (s *Scanner) start(e *entry, x *slot, fd int, name string, first bool) {
+// start makes a unit. Its directory is opened where that may block, unless it was
+// left open.
+func (s *Scanner) start(e *entry, x *slot, fd int, name string, first bool, left *handoff.Unit) {
 	u := newUnit(s.k, e, fd, name)
+	u.left = left
 	u.log, u.fresh = x == &e.log, !first
 	if u.log {
 		u.stdin = int32(e.pipe[0])
@@ -489,7 +518,12 @@ func (e *entry) slotOf(u *unit) *slot {
 
 // opened is the answer to start.
 func (s *Scanner) opened(u *unit, err error) {
-	if s.opening--; s.opening == 0 && s.adopting && !s.stop {
+	s.opening--
+	if s.opening == 0 && s.inheriting {
+		s.inheriting = false
+		s.k.table.Abort()
+	}
+	if s.opening == 0 && s.adopting && !s.stop {
 		defer s.scan()
 	}
 	e := u.entry

@@ -36,6 +36,7 @@ type unit struct {
 	stdout atomic.Int32
 	// A process that a former scanner left behind, until it ends.
 	stranger  *handoff.Process
+	left      *handoff.Unit // by the program that we were, until it is open
 	endTries  int8
 	lockTries int8
 	pipe      atomic.Uint64 // inode of the log pipe, or 0
@@ -205,24 +206,32 @@ func (u *unit) write(level int) {
 
 // open makes the state directory and sets the service going.
 func (u *unit) open() {
-	d, remade, err := servicedir.Open(u.dir.FD)
-	if err != nil && u.startsUp(err) {
-		return
+	left := u.left
+	u.left = nil
+	if left != nil {
+		u.dir = servicedir.Keep(left.Dir, left.Lock, left.Control, left.OK)
+		u.shown = left.OK >= 0
+	} else {
+		d, remade, err := servicedir.Open(u.dir.FD)
+		if err != nil && u.startsUp(err) {
+			return
+		}
+		if err != nil {
+			unix.Close(u.dir.FD)
+			u.opened(err)
+			return
+		}
+		u.dir = d
+		u.reportRemade(remade)
 	}
-	if err != nil {
-		unix.Close(u.dir.FD)
-		u.opened(err)
-		return
-	}
-	u.dir = d
-	if err = u.k.attach(u); err != nil {
+	d := u.dir
+	u.Init(u, &u.k.policy) // control bytes may be there at once
+	if err := u.k.attach(u); err != nil {
 		d.Close()
 		u.opened(err)
 		return
 	}
-	u.reportRemade(remade)
-	u.Init(u, &u.k.policy)
-	if err := u.takeOver(); err != nil {
+	if err := u.takeOver(left); err != nil {
 		u.k.detach(u)
 		d.Close()
 		u.opened(err)

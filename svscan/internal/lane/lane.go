@@ -43,13 +43,14 @@ type Lane[T, W any] struct {
 	wake    *sync.Cond
 	queues  [levels]queue[T]
 	held    bool
+	paused  bool
 	current T
 	busy    bool
 	helped  bool // it is not the worker who is busy
 	slow    bool // the last job took longer than Quick
 	began   time.Time
 	serial  int              // of the worker in charge, or of who helps in its place
-	stuck   map[int]struct{} // those who helped and have not come back
+	stuck   map[int]struct{} // those who were replaced and have not come back
 	watched bool
 	guard   *time.Timer
 	posted  time.Time // when something came at another level than Idle
@@ -158,7 +159,7 @@ func (l *Lane[T, W]) release(help bool, w W) {
 	l.mu.Lock()
 	l.held = false
 	serial := l.serial
-	for help && l.serial == serial && !l.busy && !l.slow {
+	for help && l.serial == serial && !l.busy && !l.slow && !l.paused {
 		job, ok := l.queues[Urgent].pop()
 		if !ok {
 			break
@@ -171,6 +172,9 @@ func (l *Lane[T, W]) release(help bool, w W) {
 		l.mu.Lock()
 		l.end(serial)
 		delete(l.stuck, serial)
+	}
+	if l.paused {
+		l.wake.Broadcast()
 	}
 	if l.serial == serial && !l.busy && l.empty() {
 		l.watched = false
@@ -195,6 +199,33 @@ func (l *Lane[T, W]) end(serial int) {
 	}
 }
 
+// Pause waits until the job under way is done, at most for d, and has no other
+// begun until Resume.
+func (l *Lane[T, W]) Pause(d time.Duration) {
+	late := false
+	timer := time.AfterFunc(d, func() {
+		l.mu.Lock()
+		late = true
+		l.mu.Unlock()
+		l.wake.Broadcast()
+	})
+	defer timer.Stop()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.paused = true
+	for (l.busy || len(l.stuck) > 0) && !late {
+		l.wake.Wait()
+	}
+}
+
+// Resume ends a Pause.
+func (l *Lane[T, W]) Resume() {
+	l.mu.Lock()
+	l.paused = false
+	l.mu.Unlock()
+	l.wake.Broadcast()
+}
+
 // Close ends the worker once the queue is empty.
 func (l *Lane[T, W]) Close() {
 	l.mu.Lock()
@@ -208,7 +239,7 @@ func (l *Lane[T, W]) worker(serial int, ready chan<- struct{}) {
 	close(ready)
 	l.mu.Lock()
 	for l.serial == serial {
-		if l.busy { // by somebody who helps
+		if l.paused || l.busy { // busy by somebody who helps
 			l.wake.Wait()
 			continue
 		}
@@ -225,6 +256,10 @@ func (l *Lane[T, W]) worker(serial int, ready chan<- struct{}) {
 		l.Work(w, job)
 		l.mu.Lock()
 		l.end(serial)
+		delete(l.stuck, serial)
+		if l.paused {
+			l.wake.Broadcast()
+		}
 	}
 	l.mu.Unlock()
 }
@@ -270,12 +305,12 @@ func (l *Lane[T, W]) watch() {
 // replace has a new worker take over from one that is at its job since d ago.
 func (l *Lane[T, W]) replace(d time.Duration) {
 	job, serial := l.current, l.serial
+	if l.stuck == nil {
+		l.stuck = make(map[int]struct{})
+	}
+	l.stuck[serial] = struct{}{}
 	switch {
 	case l.helped:
-		if l.stuck == nil {
-			l.stuck = make(map[int]struct{})
-		}
-		l.stuck[serial] = struct{}{}
 		time.AfterFunc(l.Limit-d, func() {
 			l.mu.Lock()
 			_, still := l.stuck[serial]

@@ -196,6 +196,21 @@ func (s *Spawner) Hold() {
 // Release is described with Hold.
 func (s *Spawner) Release() { lane.Release(s.lanes[:], few, s.helper.Load()) }
 
+// Pause waits until the starts under way are over, at most for d, and has no other
+// begun until Resume.
+func (s *Spawner) Pause(d time.Duration) {
+	for i := range s.lanes {
+		s.lanes[i].Pause(d)
+	}
+}
+
+// Resume ends a Pause.
+func (s *Spawner) Resume() {
+	for i := range s.lanes {
+		s.lanes[i].Resume()
+	}
+}
+
 func (s *Spawner) reserve() (set slots, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
