@@ -156,7 +156,7 @@ func (s *Scanner) attend(fd int) {
 	word, rest, _ := strings.Cut(line, " ")
 	switch word {
 	case "upgrade":
-		s.post(message{kind: msgUpgrade, upgrade: &upgrade{program: rest, client: c}})
+		s.post(message{kind: msgUpgrade, upgrade: &upgrade{program: rest, clients: []*client{c}}})
 	default:
 		c.answer("request not known")
 	}

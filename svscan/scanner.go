@@ -38,16 +38,16 @@ type Scanner struct {
 	serial     uint32
 	scanned    time.Time
 	stop       bool
-	adopting   bool   // so far, only what a former scanner left behind is taken up
-	inheriting bool   // so far, only what the program that we were left is taken up
-	upgrading  bool   // the new program is being checked
-	program    string // that we were started as
+	adopting   bool     // so far, only what a former scanner left behind is taken up
+	inheriting bool     // so far, only what the program that we were left is taken up
+	upgrading  *upgrade // whose program is being checked
+	program    string   // that we were started as
 	home       *home
-	caught     func() bool // whether a signal was caught of which there is no message yet
-	opening    int         // units that were started and did not answer yet
-	full       bool        // out of descriptors, and said so
-	promised   int         // descriptors that units and pipes have or will have
-	unread     string      // what was said of the scan directory
+	caught     chan os.Signal
+	opening    int    // units that were started and did not answer yet
+	full       bool   // out of descriptors, and said so
+	promised   int    // descriptors that units and pipes have or will have
+	unread     string // what was said of the scan directory
 
 	settled *time.Timer // trims when no service was added for a while
 	again   *time.Timer // the next scan that is due, if any
@@ -100,6 +100,9 @@ const (
 // New prepares a scanner. Only one may be made in a process: it becomes the
 // process's reaper.
 func New(c Config) (*Scanner, error) {
+	// First, since a program that others become must not die of what they would
+	// have obeyed.
+	caught := catch(c.Signals)
 	k, err := newKernel(c)
 	if err != nil {
 		return nil, err
@@ -109,7 +112,7 @@ func New(c Config) (*Scanner, error) {
 		entries: make(map[servicedir.Identity]*entry),
 		names:   make(map[string]string),
 		program: programPath(),
-		caught:  func() bool { return false },
+		caught:  caught,
 	}, nil
 }
 

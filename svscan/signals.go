@@ -9,17 +9,23 @@ import (
 // scannerSignals are those that mean something to a scanner.
 var scannerSignals = [...]os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR2}
 
+// catch has the signals go into a channel.
+func catch(some bool) chan os.Signal {
+	c := make(chan os.Signal, 4)
+	if some {
+		signal.Notify(c, scannerSignals[:]...)
+	}
+	return c
+}
+
 // signals has TERM and INT stop the scanner, HUP make it scan and drop what is
 // gone, and USR2 upgrade it. The function it returns ends that.
 func (s *Scanner) signals() (stop func()) {
-	c := make(chan os.Signal, 4)
-	s.caught = func() bool { return len(c) > 0 }
-	signal.Notify(c, scannerSignals[:]...)
 	done := make(chan struct{})
 	go func() {
 		for {
 			select {
-			case sig := <-c:
+			case sig := <-s.caught:
 				switch sig {
 				case syscall.SIGHUP:
 					s.Rescan()
@@ -34,7 +40,7 @@ func (s *Scanner) signals() (stop func()) {
 		}
 	}()
 	return func() {
-		signal.Stop(c)
+		signal.Stop(s.caught)
 		close(done)
 	}
 }

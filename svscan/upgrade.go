@@ -26,9 +26,9 @@ import (
 
 // upgrade is one that was asked for.
 type upgrade struct {
-	program string  // path; empty for the one we were started as
-	client  *client // nil if a signal asked
-	fault   error   // what the check found
+	program string    // path; empty for the one we were started as
+	clients []*client // who asked, but for those who did by a signal
+	fault   error     // what the check found
 }
 
 const (
@@ -89,13 +89,19 @@ func (s *Scanner) beginUpgrade(up *upgrade) {
 	case s.stop:
 		s.refuse(up, errors.New("services are being stopped"))
 		return
-	case s.upgrading:
-		s.refuse(up, errors.New("another upgrade is under way"))
-		return
 	case up.program == "":
 		up.program = s.program
 	}
-	s.upgrading = true
+	switch {
+	case s.upgrading == nil:
+	case s.upgrading.program == up.program:
+		s.upgrading.clients = append(s.upgrading.clients, up.clients...)
+		return
+	default:
+		s.refuse(up, errors.New("another upgrade is under way"))
+		return
+	}
+	s.upgrading = up
 	w := s.will(func(u *unit) supervise.Machine {
 		u.mu.Lock()
 		defer u.mu.Unlock()
@@ -109,8 +115,10 @@ func (s *Scanner) beginUpgrade(up *upgrade) {
 
 // refuse says that there is no upgrade, to who asked for it.
 func (s *Scanner) refuse(up *upgrade, err error) {
-	if up.client != nil {
-		up.client.answer(err.Error())
+	for _, c := range up.clients {
+		c.answer(err.Error())
+	}
+	if up.clients != nil {
 		return
 	}
 	s.k.report(Warning, "", "upgrade", "in place, going on as before", err)
@@ -217,7 +225,7 @@ func (c *checker) Died(int32, uint32) {}
 
 // finishUpgrade becomes the new program, if that said that it can.
 func (s *Scanner) finishUpgrade(up *upgrade) {
-	s.upgrading = false
+	s.upgrading = nil
 	if up.fault == nil && s.stop {
 		up.fault = errors.New("services are being stopped")
 	}
@@ -251,8 +259,8 @@ func (s *Scanner) become(up *upgrade) error {
 			u.Thaw()
 		}
 	}()
-	if up.client != nil {
-		w.Client = up.client.fd
+	for _, c := range up.clients {
+		w.Clients = append(w.Clients, c.fd)
 	}
 	memory, err := w.Leave()
 	if err != nil {
@@ -275,7 +283,7 @@ func (s *Scanner) become(up *upgrade) error {
 		return fmt.Errorf("unable to block signals: %w", err)
 	}
 	defer unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
-	if s.box.has(func(m message) bool { return m.kind == msgStop || m.kind == msgHangup }) || s.caught() {
+	if s.box.has(func(m message) bool { return m.kind == msgStop || m.kind == msgHangup }) || len(s.caught) > 0 {
 		return errors.New("a signal came in between")
 	}
 	var files unix.Rlimit
@@ -300,7 +308,7 @@ func held() *unix.Sigset_t {
 
 // will says what there is to be left, with the machines as machine finds them.
 func (s *Scanner) will(machine func(*unit) supervise.Machine) *handoff.Will {
-	w := &handoff.Will{Home: -1, Lock: -1, Socket: -1, Client: -1}
+	w := &handoff.Will{Home: -1, Lock: -1, Socket: -1}
 	if s.home != nil {
 		w.Home, w.Lock, w.Socket = s.home.dir, s.home.lock, s.home.socket
 	}
@@ -373,8 +381,8 @@ func closeKept() {
 // are kept.
 func (s *Scanner) inherit(w *handoff.Will) {
 	s.home = inheritHome(w)
-	if w.Client >= 0 {
-		newClient(w.Client).answer(checked)
+	for _, fd := range w.Clients {
+		newClient(fd).answer(checked)
 	}
 	for i := range w.Entries {
 		left := &w.Entries[i]

@@ -53,6 +53,10 @@ func upgradeScanner(env *cli.Env, args []string) int {
 		}
 	}
 	answer, err := ask(dir, "upgrade "+program)
+	if err == errGone {
+		// It was at another's upgrade, and is there again.
+		answer, err = ask(dir, "upgrade "+program)
+	}
 	switch {
 	case err != nil:
 		return env.Fatal("upkeep", "unable to reach the svscan of "+dir, err)
@@ -73,6 +77,9 @@ func checkUpgrade(env *cli.Env) int {
 	}
 	return 0
 }
+
+// errGone: the connection ended without an answer.
+var errGone = errors.New("it has ended")
 
 // ask sends a request to the svscan of a directory and returns its answer.
 func ask(dir, request string) (answer string, err error) {
@@ -110,7 +117,7 @@ func ask(dir, request string) (answer string, err error) {
 	}
 	line, _, whole := strings.Cut(string(b[:n]), "\n")
 	if !whole {
-		return "", errors.New("it has ended")
+		return "", errGone
 	}
 	return line, nil
 }

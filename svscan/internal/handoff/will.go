@@ -19,10 +19,10 @@ import (
 // Will is what a scanner leaves to the program that it becomes by an exec:
 // descriptors, and what cannot be found out from them.
 type Will struct {
-	// Home, Lock and Socket are of the scanner's own directory, and Client is who
-	// waits for the answer; each may be -1.
-	Home, Lock, Socket, Client int
-	Entries                    []Entry
+	// Home, Lock and Socket are of the scanner's own directory; each may be -1.
+	Home, Lock, Socket int
+	Clients            []int // who wait for the answer
+	Entries            []Entry
 }
 
 // Entry is a directory of the scan directory.
@@ -57,7 +57,10 @@ var ErrWill = errors.New("left by an unknown program")
 // Append writes the will as text.
 func (w *Will) Append(b []byte) []byte {
 	b = fmt.Appendf(b, "%s%d\n", willHead, willVersion)
-	b = fmt.Appendf(b, "scanner home=%d lock=%d socket=%d client=%d\n", w.Home, w.Lock, w.Socket, w.Client)
+	b = fmt.Appendf(b, "scanner home=%d lock=%d socket=%d\n", w.Home, w.Lock, w.Socket)
+	for _, fd := range w.Clients {
+		b = fmt.Appendf(b, "client socket=%d\n", fd)
+	}
 	for i := range w.Entries {
 		e := &w.Entries[i]
 		b = fmt.Appendf(b, "entry dev=%d ino=%d read=%d write=%d pipe=%d name=%x\n",
@@ -87,7 +90,7 @@ func ParseWill(b []byte) (*Will, error) {
 	if version, err := strconv.Atoi(string(digits)); !ok || err != nil || version < 1 || version > willVersion {
 		return nil, ErrWill
 	}
-	w := &Will{Home: -1, Lock: -1, Socket: -1, Client: -1}
+	w := &Will{Home: -1, Lock: -1, Socket: -1}
 	n := 1
 	for line := range bytes.Lines(rest) {
 		n++
@@ -106,7 +109,11 @@ func (w *Will) line(b []byte) error {
 	}
 	switch string(word) {
 	case "scanner":
-		w.Home, w.Lock, w.Socket, w.Client = f.fd("home"), f.fd("lock"), f.fd("socket"), f.fd("client")
+		w.Home, w.Lock, w.Socket = f.fd("home"), f.fd("lock"), f.fd("socket")
+	case "client":
+		if fd := f.fd("socket"); fd >= 0 {
+			w.Clients = append(w.Clients, fd)
+		}
 	case "entry":
 		w.Entries = append(w.Entries, Entry{
 			ID:    servicedir.Identity{Dev: f.number("dev", math.MaxUint64), Ino: f.number("ino", math.MaxUint64)},
@@ -158,7 +165,8 @@ func (w *Will) Descriptors() (list []int) {
 			}
 		}
 	}
-	add(w.Home, w.Lock, w.Socket, w.Client)
+	add(w.Home, w.Lock, w.Socket)
+	add(w.Clients...)
 	for i := range w.Entries {
 		e := &w.Entries[i]
 		add(e.Pipe[:]...)
