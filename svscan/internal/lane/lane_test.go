@@ -222,3 +222,47 @@ func TestSlowIsNotHelped(t *testing.T) {
 		}
 	}
 }
+
+// While a lane is paused nothing is begun, by whomever.
+func TestPause(t *testing.T) {
+	t.Parallel()
+	started, goOn, done := make(chan struct{}), make(chan struct{}), make(chan string, 9)
+	lanes := make([]Lane[string, struct{}], 1)
+	l := &lanes[0]
+	l.Begin, l.Limit, l.Patience = nothing, time.Minute, time.Minute
+	l.Work = func(_ struct{}, job string) {
+		if job == "long" {
+			close(started)
+			<-goOn
+		}
+		done <- job
+	}
+	l.Start()
+	defer l.Close()
+	post(l, Urgent, "long")
+	<-started
+	l.Pause(time.Millisecond) // does not wait for it for ever
+	l.Resume()
+	paused := make(chan struct{})
+	go func() {
+		l.Pause(time.Minute)
+		close(paused)
+	}()
+	close(goOn)
+	<-paused
+	if got := <-done; got != "long" {
+		t.Errorf("done: %q", got)
+	}
+	l.Hold()
+	post(l, Urgent, "later")
+	Release(lanes, 1, struct{}{})
+	select {
+	case got := <-done:
+		t.Errorf("done: %q", got)
+	default:
+	}
+	l.Resume()
+	if got := <-done; got != "later" {
+		t.Errorf("done: %q", got)
+	}
+}
