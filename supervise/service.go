@@ -28,8 +28,8 @@ type Port interface {
 	MarkDown(on bool)
 	// Closed is the last call: the service is over.
 	Closed()
-	// Panicked reports a panic in the service's code, after which it goes on
-	// with the state it had before the event.
+	// Panicked reports a panic in the service's code, after which only Closed
+	// follows: what has become of the service has to be found out.
 	Panicked(reason any)
 }
 
@@ -45,6 +45,7 @@ type Service struct {
 	control bool          // the control FIFO has something
 	awake   bool          // the machine is in somebody's hands
 	over    bool          // the goroutine has ended
+	broken  bool          // the machine is not to be trusted
 	wake    chan struct{} // hands it to the goroutine
 	frozen  chan struct{} // closed when the machine stands still; nil if it need not
 
@@ -134,6 +135,13 @@ func (s *Service) next(ev *Event) (ok bool) {
 	return true
 }
 
+// Break ends the service, as after a panic in code of its own.
+func (s *Service) Break() {
+	s.mu.Lock()
+	s.broken = true
+	s.rouse()
+}
+
 // sleep gives the machine up: from then on it belongs to who comes next. It is
 // false when there is something to do.
 func (s *Service) sleep() bool {
@@ -207,10 +215,19 @@ const (
 func (s *Service) turn() (after progress) {
 	defer func() {
 		if r := recover(); r != nil {
+			s.mu.Lock()
+			s.broken = true
+			s.mu.Unlock()
 			s.port.Panicked(r)
-			after = busy
+			after = over
 		}
 	}()
+	s.mu.Lock()
+	broken := s.broken
+	s.mu.Unlock()
+	if broken {
+		return over
+	}
 	x := scratches.Get().(*scratch)
 	more := s.next(&x.event)
 	if !more {

@@ -16,7 +16,15 @@ import (
 // where a former scanner's journal says it stood, with the process that it left
 // behind if that still runs; or from the beginning. The directory is watched
 // already: what changes later is an event.
-func (u *unit) takeOver(left *handoff.Unit) error {
+func (u *unit) takeOver(left *handoff.Unit) (err error) {
+	var p *handoff.Process
+	// From before the process is looked for until its end is listened for.
+	u.k.table.Begin()
+	defer func() {
+		if p == nil || !p.Ours || err != nil {
+			u.k.table.Abort()
+		}
+	}()
 	j, err := u.dir.Recall(u.k.world)
 	var unread *servicedir.StepError
 	if errors.As(err, &unread) && left == nil {
@@ -26,7 +34,6 @@ func (u *unit) takeOver(left *handoff.Unit) error {
 		u.k.report(Warning, u.name(), "keep a journal of", u.name()+", which a crash would leave unsupervised", err)
 	}
 	ev := supervise.Event{Kind: supervise.EvBoot, Facts: u.facts(), At: u.Now()}
-	var p *handoff.Process
 	switch {
 	case left != nil:
 		m := left.State
@@ -88,11 +95,11 @@ func (u *unit) findProcess(mark *servicedir.Mark, ev *supervise.Event) (*handoff
 	return p, nil
 }
 
-// attend sees to it that the end of the process is heard of.
+// attend sees to it that the end of the process is heard of. For one of ours a start
+// was announced to the reaper.
 func (u *unit) attend(p *handoff.Process) {
 	if p.Ours {
 		p.Close()
-		u.k.table.Begin()
 		u.k.table.Register(p.PID, u, func() {})
 		return
 	}

@@ -74,7 +74,8 @@ type slot struct {
 	up     bool  // running: it takes events
 	fault  error // why it could not be opened, last time
 	retry  time.Time
-	closed bool // it left; after retry it may come again
+	broke  time.Time // when it last panicked
+	closed bool      // it left; after retry it may come again
 }
 
 // message is what the scanner is told.
@@ -93,6 +94,7 @@ const (
 	msgClosed                     // unit is over
 	msgHangup                     // scan, and drop what is gone
 	msgStop                       // stop everything and return
+	msgBroken                     // unit panicked and is to be made anew
 	msgUpgrade                    // become a new program
 	msgChecked                    // the new program was tried
 )
@@ -186,6 +188,8 @@ func (s *Scanner) handle(m message) (scan bool) {
 		s.opened(m.unit, m.err)
 	case msgClosed:
 		s.closed(m.unit)
+	case msgBroken:
+		s.remake(m.unit)
 	case msgStop:
 		s.shutdown()
 	case msgUpgrade:
@@ -575,6 +579,20 @@ func (s *Scanner) closed(u *unit) {
 	}
 	s.advance(e)
 	s.drop(e)
+}
+
+// remake makes a unit anew after a panic, and again each second if it goes on like
+// that.
+func (s *Scanner) remake(u *unit) {
+	x := u.entry.slotOf(u)
+	x.up = false
+	if time.Since(x.broke) < time.Second {
+		time.AfterFunc(time.Second, func() { s.post(message{kind: msgBroken, unit: u}) })
+		return
+	}
+	x.broke = time.Now()
+	s.promised -= fdsEach
+	s.start(u.entry, x, u.dir.FD, u.name(), true, nil)
 }
 
 // rename gives the units the name the directory has now.

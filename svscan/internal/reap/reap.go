@@ -6,6 +6,7 @@
 package reap
 
 import (
+	"maps"
 	"os"
 	"os/signal"
 	"runtime"
@@ -129,6 +130,14 @@ func (t *Table) Dismiss(pid int32) {
 	t.mu.Lock()
 	delete(t.strangers, pid)
 	t.mu.Unlock()
+}
+
+// Disown forgets the children of an owner, so that they can be registered anew. Until
+// then their exits are kept only if that is announced by Begin.
+func (t *Table) Disown(owner Owner) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	maps.DeleteFunc(t.owners, func(_ int32, o Owner) bool { return o == owner })
 }
 
 // Children counts the registered children.
