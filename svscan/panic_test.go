@@ -155,6 +155,12 @@ func testPanic(t *testing.T, where, name string) {
 	}
 	// Its end is heard of, too.
 	obeys("t", func(r status.Record) bool { return r.PID != 0 && r.PID != was[name].PID })
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		book, err := os.ReadFile(filepath.Join(root, name, "starts"))
+		if err == nil && strings.Count(string(book), "\n") == 2 {
+			break
+		}
+	}
 	for _, s := range services {
 		if s != name {
 			await(t, filepath.Join(root, s), func(r status.Record) bool { return r.PID == was[s].PID })

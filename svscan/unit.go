@@ -165,6 +165,9 @@ func (u *unit) write(level int) {
 		return
 	}
 	todo := u.pending.at(level)
+	if todo&jobTexts != 0 {
+		todo |= u.pending & jobStatus // which nobody is to be told of sooner
+	}
 	u.pending &^= todo
 	if u.broken {
 		todo &= jobStatus | jobClose
