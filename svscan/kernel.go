@@ -27,6 +27,9 @@ import (
 type Config struct {
 	// Dir is the scan directory, or the service directory for Supervise.
 	Dir string
+	// StateDir, if set, is where all state is kept; nothing is written to the
+	// definitions then. Otherwise it is below each of them.
+	StateDir string
 	// Dialect decides where the systems conflict.
 	Dialect supervise.Dialect
 	// Report gets what the operator should know, one at a time.
@@ -76,6 +79,7 @@ type kernel struct {
 	offset  time.Duration // CLOCK_MONOTONIC at began
 	world   servicedir.World
 	fdLimit int
+	store   *servicedir.Store // nil: the state is in the definitions
 
 	table   reap.Table
 	spawner *spawn.Spawner

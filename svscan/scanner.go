@@ -38,11 +38,12 @@ type Scanner struct {
 	serial   uint32
 	scanned  time.Time
 	stop     bool
-	adopting bool   // so far, only what a former scanner left behind is taken up
-	opening  int    // units that were started and did not answer yet
-	full     bool   // out of descriptors, and said so
-	promised int    // descriptors that units and pipes have or will have
-	unread   string // what was said of the scan directory
+	adopting bool              // so far, only what a former scanner left behind is taken up
+	opening  int               // units that were started and did not answer yet
+	full     bool              // out of descriptors, and said so
+	promised int               // descriptors that units and pipes have or will have
+	unread   string            // what was said of the scan directory
+	linked   map[string]*entry // whom the names in the state directory lead to
 
 	settled *time.Timer // trims when no service was added for a while
 	again   *time.Timer // the next scan that is due, if any
@@ -61,6 +62,7 @@ type entry struct {
 	log     slot
 	pipe    [2]int // the log pipe, to read and to write to, or -1
 	inode   uint64 // of the pipe
+	mirror  *mirror
 }
 
 // slot is one of the two units of an entry.
@@ -92,14 +94,20 @@ const (
 // New prepares a scanner. Only one may be made in a process: it becomes the
 // process's reaper.
 func New(c Config) (*Scanner, error) {
+	store, err := openStore(c)
+	if err != nil {
+		return nil, err
+	}
 	k, err := newKernel(c)
 	if err != nil {
 		return nil, err
 	}
+	k.store = store
 	return &Scanner{
 		k: k, box: newMailbox[message](),
 		entries: make(map[servicedir.Identity]*entry),
 		names:   make(map[string]string),
+		linked:  make(map[string]*entry),
 	}, nil
 }
 
@@ -233,6 +241,7 @@ func (s *Scanner) scan() {
 		}
 		s.drop(e)
 	}
+	s.mirrorAll(first && !s.adopting)
 	if s.adopting && s.opening == 0 {
 		s.scanned = time.Now()
 		s.scan()
@@ -242,16 +251,22 @@ func (s *Scanner) scan() {
 // leftBehind tells whether a process of a former scanner runs for a service or its
 // log service.
 func (s *Scanner) leftBehind(scanDir int, name string) bool {
+	key := ""
 	for _, dir := range [...]string{name, name + "/log"} {
 		var st unix.Stat_t
-		if unix.Fstatat(scanDir, dir+"/"+servicedir.StateDir+"/lock", &st, 0) != nil || st.Size == 0 {
+		if s.k.store == nil && (unix.Fstatat(scanDir, dir+"/"+servicedir.StateDir+"/lock", &st, 0) != nil || st.Size == 0) {
 			continue
 		}
 		fd, err := unix.Openat(scanDir, dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			continue
 		}
-		j := servicedir.Peek(fd, s.k.world)
+		if s.k.store != nil && key == "" {
+			key, _ = servicedir.Key(fd)
+		} else {
+			key = servicedir.LogKey(key)
+		}
+		j := s.k.store.Peek(fd, key, s.k.world)
 		unix.Close(fd)
 		if j == nil || j.Mark == (servicedir.Mark{}) {
 			continue
@@ -374,6 +389,11 @@ func (s *Scanner) fill(scanDir int, e *entry, first bool, complain func(verb, ob
 		s.scanAt(now.Add(scanGap))
 		return
 	}
+	if err := s.place(e, fd); err != nil {
+		unix.Close(fd)
+		s.openFailed(e, err)
+		return
+	}
 	if log {
 		s.fillLog(fd, e, first, complain)
 	}
@@ -429,13 +449,24 @@ func (s *Scanner) fillLog(fd int, e *entry, first bool, complain func(verb, obje
 	s.start(e, &e.log, logFD, e.name+"/log", first)
 }
 
-// fdsEach is what one unit takes: its directory, lock, control and ok.
-const fdsEach = 4
+// What one unit takes: its directory, lock, control and ok; and where the state is
+// apart, the state's directory and the lock in the definition, if there is one.
+const (
+	fdsInPlace = 4
+	fdsApart   = 6
+)
+
+func (s *Scanner) fdsEach() int {
+	if s.k.store != nil {
+		return fdsApart
+	}
+	return fdsInPlace
+}
 
 // openDir opens the directory of a unit to be, if there are descriptors left for
 // all that it will open.
 func (s *Scanner) openDir(at int, name string) (int, error) {
-	if s.promised+fdsEach > s.k.fdLimit-fdReserve {
+	if s.promised+s.fdsEach() > s.k.fdLimit-fdReserve {
 		return -1, unix.EMFILE
 	}
 	return unix.Openat(at, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -475,7 +506,7 @@ func (s *Scanner) start(e *entry, x *slot, fd int, name string, first bool) {
 		u.writesTo(e)
 	}
 	x.unit, x.up, x.closed = u, false, false
-	s.promised += fdsEach
+	s.promised += s.fdsEach()
 	s.opening++
 	u.begin()
 }
@@ -496,7 +527,7 @@ func (s *Scanner) opened(u *unit, err error) {
 	x := e.slotOf(u)
 	if err != nil {
 		x.unit = nil
-		s.promised -= fdsEach
+		s.promised -= s.fdsEach()
 		x.retry = time.Now().Add(pollEvery)
 		if errors.Is(err, unix.EMFILE) {
 			s.openFailed(e, unix.EMFILE)
@@ -515,6 +546,7 @@ func (s *Scanner) opened(u *unit, err error) {
 	}
 	x.up, x.fault, x.retry = true, nil, time.Time{}
 	s.settled.Reset(settleAfter)
+	s.mirrorName(e)
 	if !e.present {
 		u.Post(supervise.Event{Kind: supervise.EvRemoved, At: u.Now()})
 	}
@@ -530,12 +562,13 @@ func (s *Scanner) closed(u *unit) {
 	e := u.entry
 	x := e.slotOf(u)
 	x.unit, x.up, x.closed = nil, false, true
-	s.promised -= fdsEach
+	s.promised -= s.fdsEach()
 	x.retry = time.Now().Add(pollEvery)
 	s.full = false
 	if !s.stop && e.present {
 		s.scanAt(x.retry)
 	}
+	s.mirrorWithoutLog(u)
 	s.advance(e)
 	s.drop(e)
 }
@@ -631,6 +664,7 @@ func (s *Scanner) drop(e *entry) {
 	}
 	e.closePipe()
 	delete(s.entries, e.id)
+	s.unmirror(e)
 }
 
 // rootCause is the innermost error.

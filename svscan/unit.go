@@ -66,7 +66,7 @@ type unit struct {
 }
 
 func newUnit(k *kernel, e *entry, fd int, name string) *unit {
-	u := &unit{k: k, entry: e, stdin: -1, wd: -1, dir: &servicedir.Dir{FD: fd, Lock: -1, Control: -1, OK: -1}}
+	u := &unit{k: k, entry: e, stdin: -1, wd: -1, dir: servicedir.New(fd)}
 	u.stdout.Store(-1)
 	u.setName(name)
 	k.mu.Lock()
@@ -173,6 +173,7 @@ func (u *unit) write(level int) {
 	}
 	if todo&(jobFacts|jobRunFacts) != 0 {
 		u.Post(supervise.Event{Kind: supervise.EvFacts, Facts: u.facts(), Flag: todo&jobRunFacts != 0, At: u.Now()})
+		u.mirror()
 	}
 	if todo&jobConsult != 0 {
 		u.startControl()
@@ -185,6 +186,7 @@ func (u *unit) write(level int) {
 	}
 	if todo&jobCheck != 0 {
 		u.mendFIFOs()
+		u.mirror()
 	}
 	if todo&jobTexts != 0 {
 		u.writeTexts()
@@ -205,7 +207,7 @@ func (u *unit) write(level int) {
 
 // open makes the state directory and sets the service going.
 func (u *unit) open() {
-	d, remade, err := servicedir.Open(u.dir.FD)
+	d, remade, err := u.k.store.Open(u.dir.FD, u.key())
 	if err != nil && u.startsUp(err) {
 		return
 	}
@@ -215,7 +217,10 @@ func (u *unit) open() {
 		return
 	}
 	u.dir = d
-	if err = u.k.attach(u); err != nil {
+	if err = u.leftElsewhere(); err == nil {
+		err = u.k.attach(u)
+	}
+	if err != nil {
 		d.Close()
 		u.opened(err)
 		return
@@ -233,6 +238,7 @@ func (u *unit) open() {
 		u.entryChanged("log") // it came between the scan and the watch
 	}
 	go u.Run() // ends with the machine: Closed
+	u.mirror() // before the status: a unit is in one worker's hands at a time
 }
 
 func (u *unit) reportRemade(r servicedir.Remade) {
