@@ -178,15 +178,21 @@ func (s *Scanner) tidy() {
 // runs tells whether a process of the service or of its log service may be left.
 func (s *Scanner) runs(key string) bool {
 	for _, mark := range s.k.store.Left(key, s.k.world) {
-		p, hidden := handoff.Find(&mark)
-		if p != nil {
-			p.Close()
-		}
-		if p != nil || hidden {
+		if alive(&mark) {
 			return true
 		}
 	}
 	return false
+}
+
+// alive tells whether the process of a mark may still run.
+func alive(mark *servicedir.Mark) bool {
+	p, hidden := handoff.Find(mark)
+	if p == nil {
+		return hidden
+	}
+	defer p.Close()
+	return p.Alive()
 }
 
 // mirror has the store show what the definition holds.
@@ -210,15 +216,8 @@ func (u *unit) leftElsewhere() error {
 		return nil
 	}
 	j := servicedir.Peek(u.dir.FD, u.k.world)
-	if j == nil || j.Mark == (servicedir.Mark{}) {
+	if j == nil || j.Mark == (servicedir.Mark{}) || !alive(&j.Mark) {
 		return nil
-	}
-	p, hidden := handoff.Find(&j.Mark)
-	if p == nil && !hidden {
-		return nil
-	}
-	if p != nil {
-		p.Close()
 	}
 	return fmt.Errorf("process %d of a scanner with its state in the definition still runs", j.Mark.PID())
 }

@@ -1,6 +1,7 @@
 package servicedir
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -37,6 +38,9 @@ const (
 // be made in it.
 func OpenStore(path string) (*Store, error) {
 	if err := os.MkdirAll(path, 0o755); err != nil {
+		if step, ok := errors.AsType[*os.PathError](err); ok {
+			err = step.Err
+		}
 		return nil, fmt.Errorf("unable to create directory %s: %w", path, err)
 	}
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
