@@ -191,7 +191,7 @@ func (s *Scanner) scanSoon() {
 
 // scanAt sees to it that there is a scan no later than t.
 func (s *Scanner) scanAt(t time.Time) {
-	if !s.at.IsZero() && s.at.Before(t) {
+	if s.at.Before(t) && s.at.After(time.Now()) {
 		return
 	}
 	s.at = t
