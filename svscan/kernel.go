@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -44,6 +45,8 @@ type Config struct {
 	CopyTable bool
 	// NoWatch polls instead of watching, as where inotify is refused.
 	NoWatch bool
+
+	environ []string // of services; nil for ours
 }
 
 // diskLimit is how long a write may take before the other services stop waiting
@@ -91,6 +94,8 @@ type kernel struct {
 	start   *spawn.Program
 	stop    *spawn.Program
 	alone   chan error // for a service without a scanner: opened, then closed
+	manager atomic.Pointer[manager]
+	flushed chan struct{} // answers of the disk lanes
 
 	mu        sync.Mutex
 	units     []*unit // by token
@@ -122,6 +127,7 @@ func newKernel(c Config) (*kernel, error) {
 		reports: newReporter(c.Report),
 		watched: make(map[int]*unit),
 		alone:   make(chan error, 2),
+		flushed: make(chan struct{}, disks),
 	}
 	// Instants are those of CLOCK_MONOTONIC, so that they mean the same to who
 	// takes over.
@@ -159,7 +165,11 @@ func newKernel(c Config) (*kernel, error) {
 		return nil, fmt.Errorf("unable to get limit of open files: %w", err)
 	}
 	k.fdLimit = int(min(files.Cur, 1<<30))
-	if k.spawner, err = spawn.New(&k.table, spawn.Options{Env: os.Environ(), Limit: limit, Copy: c.CopyTable}); err != nil {
+	environ := c.environ
+	if environ == nil {
+		environ = os.Environ()
+	}
+	if k.spawner, err = spawn.New(&k.table, spawn.Options{Env: environ, Limit: limit, Copy: c.CopyTable}); err != nil {
 		return nil, err
 	}
 	if k.pump, err = pump.New(); err != nil {
@@ -184,7 +194,13 @@ func newKernel(c Config) (*kernel, error) {
 	}
 	for i := range k.disk {
 		l := &k.disk[i]
-		l.Work = func(_ struct{}, j diskJob) { j.unit.write(j.level) }
+		l.Work = func(_ struct{}, j diskJob) {
+			if j.unit == nil {
+				k.flushed <- struct{}{}
+				return
+			}
+			j.unit.write(j.level)
+		}
 		l.Begin = func() struct{} { return struct{}{} }
 		l.Limit, l.Quiet, l.Quick = diskLimit, quiet, quick
 		l.Late = func(_ diskJob, helped bool) {
@@ -220,6 +236,23 @@ func (k *kernel) release() {
 	for i := range k.disk {
 		k.disk[i].Release(pending <= few, struct{}{})
 	}
+}
+
+// flush waits until what was to be written for the services by now has been, but no
+// longer than a write may take. It may be called once.
+func (k *kernel) flush() error {
+	late := time.After(diskLimit)
+	for i := range k.disk {
+		k.disk[i].Post(lane.Urgent, new(lane.Node[diskJob]))
+	}
+	for range k.disk {
+		select {
+		case <-k.flushed:
+		case <-late:
+			return errSlow
+		}
+	}
+	return nil
 }
 
 // program is a script of a service directory with the arguments of the dialect.
@@ -258,6 +291,12 @@ func (k *kernel) report(c Class, service, verb, object string, err error) {
 func (k *kernel) deliver(token uint64) {
 	if token == dirsToken {
 		k.dirs.Read(k.dirChanged)
+		return
+	}
+	if token == pulseToken {
+		if m := k.manager.Load(); m != nil {
+			m.rung()
+		}
 		return
 	}
 	k.mu.Lock()

@@ -11,6 +11,7 @@ import (
 	"upkeep/supervise"
 	"upkeep/supervise/servicedir"
 	"upkeep/svscan/internal/handoff"
+	"upkeep/svscan/internal/notify"
 	"upkeep/svscan/internal/watch"
 )
 
@@ -44,6 +45,8 @@ type Scanner struct {
 	promised int               // descriptors that units and pipes have or will have
 	unread   string            // what was said of the scan directory
 	linked   map[string]*entry // whom the names in the state directory lead to
+	manager  *manager
+	left     bool // without stopping anything
 
 	settled *time.Timer // trims when no service was added for a while
 	again   *time.Timer // the next scan that is due, if any
@@ -84,11 +87,14 @@ type message struct {
 type messageKind uint8
 
 const (
-	msgScan   messageKind = iota // something changed
-	msgOpened                    // unit is open, or err says why not
-	msgClosed                    // unit is over
-	msgHangup                    // scan, and drop what is gone
-	msgStop                      // stop everything and return
+	msgScan    messageKind = iota // something changed
+	msgOpened                     // unit is open, or err says why not
+	msgClosed                     // unit is over
+	msgHangup                     // scan, and drop what is gone
+	msgStop                       // stop everything and return
+	msgLeave                      // return, and leave everything running
+	msgPulse                      // answer
+	msgOverdue                    // a service takes long to open
 )
 
 // New prepares a scanner. Only one may be made in a process: it becomes the
@@ -98,13 +104,18 @@ func New(c Config) (*Scanner, error) {
 	if err != nil {
 		return nil, err
 	}
+	environ := os.Environ()
+	c.environ = notify.Strip(environ)
 	k, err := newKernel(c)
 	if err != nil {
 		return nil, err
 	}
 	k.store = store
+	manager := newManager(k, environ)
+	k.manager.Store(manager)
 	return &Scanner{
-		k: k, box: newMailbox[message](),
+		manager: manager,
+		k:       k, box: newMailbox[message](),
 		entries: make(map[servicedir.Identity]*entry),
 		names:   make(map[string]string),
 		linked:  make(map[string]*entry),
@@ -127,13 +138,15 @@ func (s *Scanner) Run() {
 		stop := s.signals()
 		defer stop()
 	}
+	defer s.manager.begin(s)()
 	s.scan()
+	s.tell()
 	s.settled = time.AfterFunc(settleAfter, func() {
 		debug.SetGCPercent(50)
 		trim()
 	})
 	defer s.settled.Stop()
-	for !s.stop || len(s.entries) > 0 {
+	for !s.left && (!s.stop || len(s.entries) > 0) {
 		<-s.box.wake
 		scan := false
 		for _, m := range s.box.take() {
@@ -142,6 +155,10 @@ func (s *Scanner) Run() {
 		if scan && !s.stop {
 			s.scanSoon()
 		}
+		s.tell()
+	}
+	if s.left {
+		s.leave()
 	}
 	if s.tree != nil {
 		s.tree.Close()
@@ -176,6 +193,12 @@ func (s *Scanner) handle(m message) (scan bool) {
 		s.closed(m.unit)
 	case msgStop:
 		s.shutdown()
+	case msgLeave:
+		s.left = true
+	case msgPulse:
+		s.manager.answer()
+	case msgOverdue:
+		s.manager.late = true
 	}
 	return false
 }
@@ -600,6 +623,7 @@ func (s *Scanner) hangup() {
 	if s.stop {
 		return
 	}
+	s.manager.reloads()
 	s.scan()
 	for _, e := range s.entries {
 		if !e.present {
@@ -620,6 +644,7 @@ func (s *Scanner) shutdown() {
 		return
 	}
 	s.stop = true
+	s.manager.stops("stopping all services")
 	for _, e := range s.entries {
 		e.stop()
 		s.drop(e)

@@ -13,8 +13,8 @@ import (
 // Svscan is svscan [--dialect NAME] [--state DIR] [DIR]: it supervises every service
 // directory below the second DIR, or below the working directory, until TERM or INT
 // stop it in order. HUP makes it scan at once and stop the services whose directories
-// are gone. With --state everything that is written is below that directory.
-// Exit: 0 after a stop, 100 for wrong usage, 111 when it could not begin.
+// are gone; QUIT ends it and leaves them all running. With --state everything that is written is below that directory.
+// Exit: 0 after a stop or QUIT, 100 for wrong usage, 111 when it could not begin.
 func Svscan(env *cli.Env, args []string) int {
 	state := ""
 	d, operands, ok := parseOptions(env, args, &state)
