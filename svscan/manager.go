@@ -16,9 +16,9 @@ type manager struct {
 	socket *notify.Socket
 	every  time.Duration // between two signs of life, or 0
 
-	told   bool // that we are ready
-	late   bool // some services take so long to open that it does not count any more
-	last   [2]int
+	told    bool // that we are ready
+	late    bool // some services take so long to open that it does not count any more
+	last    [2]int
 	overdue *time.Timer // makes late
 
 	pulse chan struct{} // the scanner's answer
