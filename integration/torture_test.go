@@ -98,6 +98,16 @@ type torture struct {
 // UPKEEP_TORTURE=SERVICESxROUNDS changes the size.
 func TestTorture(t *testing.T) {
 	t.Parallel()
+	tortureScanner(t, false)
+}
+
+// TestTortureApart is the same with the state apart from the definitions.
+func TestTortureApart(t *testing.T) {
+	t.Parallel()
+	tortureScanner(t, true)
+}
+
+func tortureScanner(t *testing.T, apart bool) {
 	services, rounds := 12, 12
 	if size := os.Getenv("UPKEEP_TORTURE"); size != "" {
 		if _, err := fmt.Sscanf(size, "%dx%d", &services, &rounds); err != nil {
@@ -121,7 +131,11 @@ func TestTorture(t *testing.T) {
 		v.names = append(v.names, name)
 		v.want[name] = status.WantUp
 	}
-	v.faultScene = newFaultScene(t, files)
+	v.faultScene = prepareFault(t, files)
+	if apart {
+		v.keepApart()
+	}
+	v.begin()
 	for range rounds {
 		for range 1 + v.random.IntN(4) {
 			v.disturb(true)
