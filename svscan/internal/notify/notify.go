@@ -116,11 +116,17 @@ func Open(environ []string, failed func(name string, err error)) (*Socket, error
 	return s, nil
 }
 
-// Send sends words, in one datagram.
+// Send sends words, in one datagram. What waits to be sent already is not sent twice.
 func (s *Socket) Send(words ...string) {
-	if s != nil {
-		s.post(func() { s.queue = append(s.queue, strings.Join(words, "\n")) })
+	if s == nil {
+		return
 	}
+	message := strings.Join(words, "\n")
+	s.post(func() {
+		if n := len(s.queue); n == 0 || s.queue[n-1] != message {
+			s.queue = append(s.queue, message)
+		}
+	})
 }
 
 // SetStatus sends a status, unless another one comes before it could be sent.
