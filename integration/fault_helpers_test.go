@@ -46,6 +46,7 @@ type faultScene struct {
 	pids    []uint32 // of the bystanders
 	crashed bool     // the scanner was killed, and another has taken over
 	view    string   // where the scanner's files are seen from here; see sees
+	apart   string   // the state directory, if there is one
 }
 
 // newFaultScene makes the tree and starts the scanner.
@@ -102,16 +103,38 @@ func (f *faultScene) dir(elem ...string) string {
 	return f.view + f.path(append([]string{"service"}, elem...)...)
 }
 
+// keepApart has the scanner keep its state in a directory beside the definitions.
+func (f *faultScene) keepApart() {
+	f.make(tree{"state/": ""})
+	f.apart = f.path("state")
+	f.args = append(f.args, "--state", f.apart)
+}
+
+// state is where the state directory of a service is, once it is there.
+func (f *faultScene) state(name string) string {
+	f.t.Helper()
+	if f.apart == "" {
+		return f.dir(name)
+	}
+	path := f.apart
+	for part := range strings.SplitSeq(name, "/") {
+		next := filepath.Join(path, part)
+		waitDir(f.t, path, func() bool { _, err := os.Stat(next); return err == nil })
+		path = next
+	}
+	return path
+}
+
 // wait waits until a condition holds of a service.
 func (f *faultScene) wait(name string, c condition) status.Record {
 	f.t.Helper()
-	return waitStatus(f.t, f.dir(name), c)
+	return waitStatus(f.t, f.state(name), c)
 }
 
 // tell sends control bytes to a service.
 func (f *faultScene) tell(name, commands string) {
 	f.t.Helper()
-	if err := f.control(f.dir(name), commands); err != nil {
+	if err := f.control(f.state(name), commands); err != nil {
 		f.t.Fatal(err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"upkeep/supervise/status"
+	"upkeep/svc"
 )
 
 // scribe is a service that writes numbered lines, "PID N", one in a write, and
@@ -97,6 +98,16 @@ type torture struct {
 // UPKEEP_TORTURE=SERVICESxROUNDS changes the size.
 func TestTorture(t *testing.T) {
 	t.Parallel()
+	tortureScanner(t, false)
+}
+
+// TestTortureApart is the same with the state apart from the definitions.
+func TestTortureApart(t *testing.T) {
+	t.Parallel()
+	tortureScanner(t, true)
+}
+
+func tortureScanner(t *testing.T, apart bool) {
 	services, rounds := 12, 12
 	if size := os.Getenv("UPKEEP_TORTURE"); size != "" {
 		if _, err := fmt.Sscanf(size, "%dx%d", &services, &rounds); err != nil {
@@ -120,7 +131,14 @@ func TestTorture(t *testing.T) {
 		v.names = append(v.names, name)
 		v.want[name] = status.WantUp
 	}
-	v.faultScene = newFaultScene(t, files)
+	v.faultScene = prepareFault(t, files)
+	if apart {
+		v.keepApart()
+	}
+	v.begin()
+	for _, name := range v.names {
+		v.wait(name+"/log", up) // from then on somebody holds each pipe
+	}
 	upgrades := 0
 	for range rounds {
 		for range 1 + v.random.IntN(4) {
@@ -200,13 +218,26 @@ func (v *torture) disturb(scanner bool) {
 	}
 }
 
-// wish counts from when the status shows it.
+// wish tells a service until its status shows it: while a scanner takes over, a child
+// that the killed one was about to start may still hold the FIFO, and takes what is in
+// it along.
 func (v *torture) wish(name, letter string, w status.Want) {
 	v.t.Helper()
-	v.wait(name, supervised)
-	v.tell(name, letter)
 	v.want[name] = w
-	v.wait(name, func(r status.Record, alive bool) bool { return alive && r.Want == w })
+	for {
+		v.wait(name, supervised)
+		v.tell(name, letter)
+		d, err := svc.Open(v.dir(name), svc.StateDir)
+		if err != nil {
+			v.t.Fatal(err)
+		}
+		_, err = d.Wait(status.Daemontools, time.Now().Add(2*time.Second),
+			func(r status.Record, alive bool) bool { return alive && r.Want == w })
+		d.Close()
+		if err == nil {
+			return
+		}
+	}
 }
 
 // killLast kills the process of a service that was started last.

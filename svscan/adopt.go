@@ -168,7 +168,7 @@ const (
 func (u *unit) startsUp(err error) bool {
 	var step *servicedir.StepError
 	if u.lockTries == lockPatience || !errors.As(err, &step) || step.Err != unix.EAGAIN ||
-		servicedir.Peek(u.dir.FD, u.k.world) == nil {
+		u.k.store.Peek(u.dir.FD, u.key(), u.k.world) == nil {
 		return false
 	}
 	u.lockTries++

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,6 +28,9 @@ import (
 type Config struct {
 	// Dir is the scan directory, or the service directory for Supervise.
 	Dir string
+	// StateDir, if set, is where all state is kept; nothing is written to the
+	// definitions then. Otherwise it is below each of them.
+	StateDir string
 	// Dialect decides where the systems conflict.
 	Dialect supervise.Dialect
 	// Report gets what the operator should know, one at a time.
@@ -41,6 +45,8 @@ type Config struct {
 	CopyTable bool
 	// NoWatch polls instead of watching, as where inotify is refused.
 	NoWatch bool
+
+	strip func([]string) []string // of the environment, what services must not get
 }
 
 // diskLimit is how long a write may take before the other services stop waiting
@@ -79,6 +85,7 @@ type kernel struct {
 	offset  time.Duration // CLOCK_MONOTONIC at began
 	world   servicedir.World
 	fdLimit int
+	store   *servicedir.Store // nil: the state is in the definitions
 
 	table   reap.Table
 	spawner *spawn.Spawner
@@ -91,6 +98,8 @@ type kernel struct {
 	stop    *spawn.Program
 	alone   chan error    // for a service without a scanner: opened, then closed
 	will    *handoff.Will // of the program that we were, if any
+	manager atomic.Pointer[manager]
+	flushed chan struct{} // answers of the disk lanes
 
 	mu        sync.Mutex
 	units     []*unit // by token
@@ -122,6 +131,7 @@ func newKernel(c Config) (*kernel, error) {
 		reports: newReporter(c.Report),
 		watched: make(map[int]*unit),
 		alone:   make(chan error, 2),
+		flushed: make(chan struct{}, disks),
 	}
 	// Instants are those of CLOCK_MONOTONIC, so that they mean the same to who
 	// takes over.
@@ -166,8 +176,12 @@ func newKernel(c Config) (*kernel, error) {
 		return nil, fmt.Errorf("unable to get limit of open files: %w", err)
 	}
 	k.fdLimit = int(min(files.Cur, 1<<30))
+	environ := os.Environ()
+	if c.strip != nil {
+		environ = c.strip(environ)
+	}
 	if k.spawner, err = spawn.New(&k.table, spawn.Options{
-		Env: os.Environ(), Limit: limit, Copy: c.CopyTable, Before: k.holdDisk, After: k.releaseDisk,
+		Env: environ, Limit: limit, Copy: c.CopyTable, Before: k.holdDisk, After: k.releaseDisk,
 	}); err != nil {
 		return nil, err
 	}
@@ -193,7 +207,13 @@ func newKernel(c Config) (*kernel, error) {
 	}
 	for i := range k.disk {
 		l := &k.disk[i]
-		l.Work = func(_ struct{}, j diskJob) { j.unit.write(j.level) }
+		l.Work = func(_ struct{}, j diskJob) {
+			if j.unit == nil {
+				k.flushed <- struct{}{}
+				return
+			}
+			j.unit.write(j.level)
+		}
 		l.Begin = func() struct{} { return struct{}{} }
 		l.Limit, l.Quiet, l.Quick, l.Patience = diskLimit, quiet, quick, diskPatience
 		l.Stuck = k.table.Relieve
@@ -228,6 +248,23 @@ func (k *kernel) holdDisk() {
 }
 
 func (k *kernel) releaseDisk() { lane.Release(k.disk[:], few, struct{}{}) }
+
+// flush waits until what was to be written for the services by now has been, but no
+// longer than a write may take. It may be called once.
+func (k *kernel) flush() error {
+	late := time.After(diskLimit)
+	for i := range k.disk {
+		k.disk[i].Post(lane.Urgent, new(lane.Node[diskJob]))
+	}
+	for range k.disk {
+		select {
+		case <-k.flushed:
+		case <-late:
+			return errSlow
+		}
+	}
+	return nil
+}
 
 // program is a script of a service directory with the arguments of the dialect.
 func (k *kernel) program(name string, args ...string) (*spawn.Program, error) {
@@ -265,6 +302,12 @@ func (k *kernel) report(c Class, service, verb, object string, err error) {
 func (k *kernel) deliver(token uint64) {
 	if token == dirsToken {
 		k.dirs.Read(k.dirChanged)
+		return
+	}
+	if token == pulseToken {
+		if m := k.manager.Load(); m != nil {
+			m.rung()
+		}
 		return
 	}
 	k.mu.Lock()

@@ -11,10 +11,13 @@ import (
 // that the service or its log service still has.
 func (e *entry) makePipe(dir, logDir int) error {
 	w := e.scanner.k.world
-	for _, end := range []struct{ dir, fd, word int }{
-		{dir, 1, servicedir.MarkStdout}, {logDir, 0, servicedir.MarkStdin},
+	for _, end := range []struct {
+		dir, fd, word int
+		key           string
+	}{
+		{dir, 1, servicedir.MarkStdout, e.key()}, {logDir, 0, servicedir.MarkStdin, servicedir.LogKey(e.key())},
 	} {
-		j := servicedir.Peek(end.dir, w)
+		j := e.scanner.k.store.Peek(end.dir, end.key, w)
 		if j == nil || j.Mark[end.word] == 0 {
 			continue
 		}

@@ -15,7 +15,7 @@ import (
 	"upkeep/svc"
 )
 
-// A test runs this program as "panicker DIR": a scanner in which code of a service
+// A test runs this program as "panicker DIR STATE": a scanner in which code of a service
 // panics where a file "panic" in its directory says so, once.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) != "panicker" {
@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 			panic("injected")
 		}
 	}
-	s, err := New(Config{Dir: dir, Signals: true, Report: func(r Report) {
+	s, err := New(Config{Dir: dir, StateDir: os.Args[2], Signals: true, Report: func(r Report) {
 		fmt.Println(strings.TrimSpace(fmt.Sprint(r.Verb, " ", r.Object)))
 	}})
 	if err != nil {
@@ -66,16 +66,23 @@ func TestPanic(t *testing.T) {
 	t.Parallel()
 	for _, where := range []string{"control", "write"} {
 		for _, name := range []string{"web", "web/log"} {
-			t.Run(where+" of "+name, func(t *testing.T) {
-				t.Parallel()
-				testPanic(t, where, name)
-			})
+			for _, apart := range []bool{false, true} {
+				t.Run(fmt.Sprint(where, " of ", name, ", state apart: ", apart), func(t *testing.T) {
+					t.Parallel()
+					testPanic(t, where, name, apart)
+				})
+			}
 		}
 	}
 }
 
-func testPanic(t *testing.T, where, name string) {
-	root := t.TempDir()
+func testPanic(t *testing.T, where, name string, apart bool) {
+	root, state := t.TempDir(), ""
+	view := root
+	if apart {
+		state = t.TempDir()
+		view = state
+	}
 	services := []string{"web", "web/log", "other", "other/log"}
 	for _, s := range services {
 		script := "#!/bin/sh\necho $$ >>starts\nexec sleep 1000\n"
@@ -98,7 +105,7 @@ func testPanic(t *testing.T, where, name string) {
 		t.Fatal(err)
 	}
 	defer output.Close()
-	scanner := &exec.Cmd{Path: self, Args: []string{"panicker", root}, Stdout: output, Stderr: output}
+	scanner := &exec.Cmd{Path: self, Args: []string{"panicker", root, state}, Stdout: output, Stderr: output}
 	if err := scanner.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -116,14 +123,14 @@ func testPanic(t *testing.T, where, name string) {
 	defer end()
 	was := map[string]status.Record{}
 	for _, s := range services {
-		was[s] = await(t, filepath.Join(root, s), func(r status.Record) bool { return r.PID != 0 })
+		was[s] = await(t, filepath.Join(view, s), func(r status.Record) bool { return r.PID != 0 })
 	}
 	// obeys tells the service something until it obeys: what it was told while it
 	// was given up is lost.
 	obeys := func(letters string, done func(r status.Record) bool) {
 		t.Helper()
 		for deadline := time.Now().Add(20 * time.Second); ; {
-			d, err := svc.Open(filepath.Join(root, name), svc.StateDir)
+			d, err := svc.Open(filepath.Join(view, name), svc.StateDir)
 			if err == nil {
 				_ = d.Control(letters)
 				_, err = d.Wait(status.Daemontools, time.Now().Add(2*time.Second),
@@ -148,7 +155,7 @@ func testPanic(t *testing.T, where, name string) {
 		}
 		obeys("pc", panicked)
 		for _, s := range services {
-			await(t, filepath.Join(root, s), func(r status.Record) bool { return r.PID == was[s].PID && r.Since == was[s].Since })
+			await(t, filepath.Join(view, s), func(r status.Record) bool { return r.PID == was[s].PID && r.Since == was[s].Since })
 		}
 		obeys("p", func(r status.Record) bool { return r.Paused })
 		obeys("c", func(r status.Record) bool { return !r.Paused && r.PID == was[name].PID })
@@ -163,7 +170,7 @@ func testPanic(t *testing.T, where, name string) {
 	}
 	for _, s := range services {
 		if s != name {
-			await(t, filepath.Join(root, s), func(r status.Record) bool { return r.PID == was[s].PID })
+			await(t, filepath.Join(view, s), func(r status.Record) bool { return r.PID == was[s].PID })
 		}
 	}
 	end()

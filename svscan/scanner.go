@@ -11,6 +11,7 @@ import (
 	"upkeep/supervise"
 	"upkeep/supervise/servicedir"
 	"upkeep/svscan/internal/handoff"
+	"upkeep/svscan/internal/notify"
 	"upkeep/svscan/internal/watch"
 )
 
@@ -44,10 +45,13 @@ type Scanner struct {
 	program    string   // that we were started as
 	home       *home
 	caught     chan os.Signal
-	opening    int    // units that were started and did not answer yet
-	full       bool   // out of descriptors, and said so
-	promised   int    // descriptors that units and pipes have or will have
-	unread     string // what was said of the scan directory
+	opening    int               // units that were started and did not answer yet
+	full       bool              // out of descriptors, and said so
+	promised   int               // descriptors that units and pipes have or will have
+	unread     string            // what was said of the scan directory
+	linked     map[string]*entry // whom the names in the state directory lead to
+	manager    *manager
+	left       bool // without stopping anything
 
 	settled *time.Timer // trims when no service was added for a while
 	again   *time.Timer // the next scan that is due, if any
@@ -66,6 +70,7 @@ type entry struct {
 	log     slot
 	pipe    [2]int // the log pipe, to read and to write to, or -1
 	inode   uint64 // of the pipe
+	mirror  *mirror
 }
 
 // slot is one of the two units of an entry.
@@ -97,6 +102,9 @@ const (
 	msgBroken                     // unit panicked and is to be made anew
 	msgUpgrade                    // become a new program
 	msgChecked                    // the new program was tried
+	msgLeave                      // return, and leave everything running
+	msgPulse                      // answer
+	msgOverdue                    // a service takes long to open
 )
 
 // New prepares a scanner. Only one may be made in a process: it becomes the
@@ -105,16 +113,27 @@ func New(c Config) (*Scanner, error) {
 	// First, since a program that others become must not die of what they would
 	// have obeyed.
 	caught := catch(c.Signals)
+	store, err := openStore(c)
+	if err != nil {
+		return nil, err
+	}
+	environ := os.Environ()
+	c.strip = notify.Strip
 	k, err := newKernel(c)
 	if err != nil {
 		return nil, err
 	}
+	k.store = store
+	manager := newManager(k, environ)
+	k.manager.Store(manager)
 	return &Scanner{
-		k: k, box: newMailbox[message](),
+		manager: manager,
+		k:       k, box: newMailbox[message](),
 		entries: make(map[servicedir.Identity]*entry),
 		names:   make(map[string]string),
 		program: programPath(),
 		caught:  caught,
+		linked:  make(map[string]*entry),
 	}, nil
 }
 
@@ -134,17 +153,19 @@ func (s *Scanner) Run() {
 		stop := s.signals()
 		defer stop()
 	}
+	defer s.manager.begin(s)()
 	if s.k.will != nil {
 		s.inherit(s.k.will)
 		s.k.will = nil
 	}
 	s.scan()
+	s.tell()
 	s.settled = time.AfterFunc(settleAfter, func() {
 		debug.SetGCPercent(50)
 		trim()
 	})
 	defer s.settled.Stop()
-	for !s.stop || len(s.entries) > 0 {
+	for !s.left && (!s.stop || len(s.entries) > 0) {
 		<-s.box.wake
 		scan := false
 		for _, m := range s.box.take() {
@@ -153,6 +174,10 @@ func (s *Scanner) Run() {
 		if scan && !s.stop {
 			s.scanSoon()
 		}
+		s.tell()
+	}
+	if s.left {
+		s.leave()
 	}
 	if s.home != nil {
 		s.home.close()
@@ -196,6 +221,12 @@ func (s *Scanner) handle(m message) (scan bool) {
 		s.beginUpgrade(m.upgrade)
 	case msgChecked:
 		s.finishUpgrade(m.upgrade)
+	case msgLeave:
+		s.left = true
+	case msgPulse:
+		s.manager.answer()
+	case msgOverdue:
+		s.manager.late = true
 	}
 	return false
 }
@@ -211,7 +242,7 @@ func (s *Scanner) scanSoon() {
 
 // scanAt sees to it that there is a scan no later than t.
 func (s *Scanner) scanAt(t time.Time) {
-	if !s.at.IsZero() && s.at.Before(t) {
+	if s.at.Before(t) && s.at.After(time.Now()) {
 		return
 	}
 	s.at = t
@@ -247,7 +278,7 @@ func (s *Scanner) scan() {
 	s.unread = ""
 	defer dir.Close()
 	if s.home == nil {
-		s.home = openHome(s.k.config.Dir)
+		s.home = openHome(s.k.home())
 	}
 	if s.home != nil && s.home.file == nil {
 		s.home.serve(s)
@@ -267,6 +298,7 @@ func (s *Scanner) scan() {
 		}
 		s.drop(e)
 	}
+	s.mirrorAll(first && !s.adopting)
 	if s.adopting && s.opening == 0 {
 		s.scanned = time.Now()
 		s.scan()
@@ -276,16 +308,22 @@ func (s *Scanner) scan() {
 // leftBehind tells whether a process of a former scanner runs for a service or its
 // log service.
 func (s *Scanner) leftBehind(scanDir int, name string) bool {
+	key := ""
 	for _, dir := range [...]string{name, name + "/log"} {
 		var st unix.Stat_t
-		if unix.Fstatat(scanDir, dir+"/"+servicedir.StateDir+"/lock", &st, 0) != nil || st.Size == 0 {
+		if s.k.store == nil && (unix.Fstatat(scanDir, dir+"/"+servicedir.StateDir+"/lock", &st, 0) != nil || st.Size == 0) {
 			continue
 		}
 		fd, err := unix.Openat(scanDir, dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			continue
 		}
-		j := servicedir.Peek(fd, s.k.world)
+		if s.k.store != nil && key == "" {
+			key, _ = servicedir.Key(fd)
+		} else {
+			key = servicedir.LogKey(key)
+		}
+		j := s.k.store.Peek(fd, key, s.k.world)
 		unix.Close(fd)
 		if j == nil || j.Mark == (servicedir.Mark{}) {
 			continue
@@ -408,6 +446,11 @@ func (s *Scanner) fill(scanDir int, e *entry, first bool, complain func(verb, ob
 		s.scanAt(now.Add(scanGap))
 		return
 	}
+	if err := s.place(e, fd); err != nil {
+		unix.Close(fd)
+		s.openFailed(e, err)
+		return
+	}
 	if log {
 		s.fillLog(fd, e, first, complain)
 	}
@@ -463,13 +506,24 @@ func (s *Scanner) fillLog(fd int, e *entry, first bool, complain func(verb, obje
 	s.start(e, &e.log, logFD, e.name+"/log", first, nil)
 }
 
-// fdsEach is what one unit takes: its directory, lock, control and ok.
-const fdsEach = 4
+// What one unit takes: its directory, lock, control and ok; and where the state is
+// apart, the state's directory and the lock in the definition, if there is one.
+const (
+	fdsInPlace = 4
+	fdsApart   = 6
+)
+
+func (s *Scanner) fdsEach() int {
+	if s.k.store != nil {
+		return fdsApart
+	}
+	return fdsInPlace
+}
 
 // openDir opens the directory of a unit to be, if there are descriptors left for
 // all that it will open.
 func (s *Scanner) openDir(at int, name string) (int, error) {
-	if s.promised+fdsEach > s.k.fdLimit-fdReserve {
+	if s.promised+s.fdsEach() > s.k.fdLimit-fdReserve {
 		return -1, unix.EMFILE
 	}
 	return unix.Openat(at, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -511,7 +565,7 @@ func (s *Scanner) start(e *entry, x *slot, fd int, name string, first bool, left
 		u.writesTo(e)
 	}
 	x.unit, x.up, x.closed = u, false, false
-	s.promised += fdsEach
+	s.promised += s.fdsEach()
 	s.opening++
 	u.begin()
 }
@@ -537,7 +591,7 @@ func (s *Scanner) opened(u *unit, err error) {
 	x := e.slotOf(u)
 	if err != nil {
 		x.unit = nil
-		s.promised -= fdsEach
+		s.promised -= s.fdsEach()
 		x.retry = time.Now().Add(pollEvery)
 		if errors.Is(err, unix.EMFILE) {
 			s.openFailed(e, unix.EMFILE)
@@ -556,6 +610,7 @@ func (s *Scanner) opened(u *unit, err error) {
 	}
 	x.up, x.fault, x.retry = true, nil, time.Time{}
 	s.settled.Reset(settleAfter)
+	s.mirrorName(e)
 	if !e.present {
 		u.Post(supervise.Event{Kind: supervise.EvRemoved, At: u.Now()})
 	}
@@ -571,12 +626,13 @@ func (s *Scanner) closed(u *unit) {
 	e := u.entry
 	x := e.slotOf(u)
 	x.unit, x.up, x.closed = nil, false, true
-	s.promised -= fdsEach
+	s.promised -= s.fdsEach()
 	x.retry = time.Now().Add(pollEvery)
 	s.full = false
 	if !s.stop && e.present {
 		s.scanAt(x.retry)
 	}
+	s.mirrorWithoutLog(u)
 	s.advance(e)
 	s.drop(e)
 }
@@ -591,7 +647,7 @@ func (s *Scanner) remake(u *unit) {
 		return
 	}
 	x.broke = time.Now()
-	s.promised -= fdsEach
+	s.promised -= s.fdsEach()
 	s.start(u.entry, x, u.dir.FD, u.name(), true, nil)
 }
 
@@ -622,6 +678,7 @@ func (s *Scanner) hangup() {
 	if s.stop {
 		return
 	}
+	s.manager.reloads()
 	s.scan()
 	for _, e := range s.entries {
 		if !e.present {
@@ -642,6 +699,7 @@ func (s *Scanner) shutdown() {
 		return
 	}
 	s.stop = true
+	s.manager.stops("stopping all services")
 	for _, e := range s.entries {
 		e.stop()
 		s.drop(e)
@@ -686,6 +744,7 @@ func (s *Scanner) drop(e *entry) {
 	}
 	e.closePipe()
 	delete(s.entries, e.id)
+	s.unmirror(e)
 }
 
 // rootCause is the innermost error.

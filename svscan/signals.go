@@ -7,7 +7,7 @@ import (
 )
 
 // scannerSignals are those that mean something to a scanner.
-var scannerSignals = [...]os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR2}
+var scannerSignals = [...]os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGUSR2}
 
 // catch has the signals go into a channel.
 func catch(some bool) chan os.Signal {
@@ -18,8 +18,9 @@ func catch(some bool) chan os.Signal {
 	return c
 }
 
-// signals has TERM and INT stop the scanner, HUP make it scan and drop what is
-// gone, and USR2 upgrade it. The function it returns ends that.
+// signals has TERM and INT stop the scanner, QUIT end it and leave all services
+// running, HUP make it scan and drop what is gone, and USR2 upgrade it. The function it
+// returns ends that.
 func (s *Scanner) signals() (stop func()) {
 	done := make(chan struct{})
 	go func() {
@@ -31,6 +32,8 @@ func (s *Scanner) signals() (stop func()) {
 					s.Rescan()
 				case syscall.SIGUSR2:
 					s.post(message{kind: msgUpgrade, upgrade: new(upgrade)})
+				case syscall.SIGQUIT:
+					s.Leave()
 				default:
 					s.Stop()
 				}

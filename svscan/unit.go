@@ -70,7 +70,7 @@ type unit struct {
 }
 
 func newUnit(k *kernel, e *entry, fd int, name string) *unit {
-	u := &unit{k: k, entry: e, stdin: -1, wd: -1, dir: &servicedir.Dir{FD: fd, Lock: -1, Control: -1, OK: -1}}
+	u := &unit{k: k, entry: e, stdin: -1, wd: -1, dir: servicedir.New(fd)}
 	u.stdout.Store(-1)
 	u.setName(name)
 	k.mu.Lock()
@@ -191,6 +191,7 @@ func (u *unit) write(level int) {
 	}
 	if todo&(jobFacts|jobRunFacts) != 0 {
 		u.Post(supervise.Event{Kind: supervise.EvFacts, Facts: u.facts(), Flag: todo&jobRunFacts != 0, At: u.Now()})
+		u.mirror()
 	}
 	if todo&jobConsult != 0 {
 		u.startControl()
@@ -203,6 +204,7 @@ func (u *unit) write(level int) {
 	}
 	if todo&jobCheck != 0 {
 		u.mendFIFOs()
+		u.mirror()
 	}
 	if todo&jobTexts != 0 {
 		u.writeTexts()
@@ -226,10 +228,10 @@ func (u *unit) open() {
 	left := u.left
 	u.left = nil
 	if left != nil {
-		u.dir = servicedir.Keep(left.Dir, left.Lock, left.Control, left.OK)
+		u.dir = left.Keep()
 		u.shown = left.OK >= 0
 	} else {
-		d, remade, err := servicedir.Open(u.dir.FD)
+		d, remade, err := u.k.store.Open(u.dir.FD, u.key())
 		if err != nil && u.startsUp(err) {
 			return
 		}
@@ -240,6 +242,11 @@ func (u *unit) open() {
 		}
 		u.dir = d
 		u.reportRemade(remade)
+		if err := u.leftElsewhere(); err != nil {
+			d.Close()
+			u.opened(err)
+			return
+		}
 	}
 	d := u.dir
 	u.Init(u, &u.k.policy) // control bytes may be there at once
@@ -259,6 +266,7 @@ func (u *unit) open() {
 		u.entryChanged("log") // it came between the scan and the watch
 	}
 	go u.Run() // ends with the machine: Closed
+	u.mirror() // before the status: a unit is in one worker's hands at a time
 }
 
 func (u *unit) reportRemade(r servicedir.Remade) {
@@ -620,6 +628,11 @@ func (u *unit) close() {
 	u.k.detach(u)
 	_ = u.dir.Forget() // a process in it would be found dead
 	u.dir.Close()
+	u.over()
+}
+
+// over tells the scanner that nothing is left of the unit.
+func (u *unit) over() {
 	if u.entry != nil {
 		u.entry.scanner.post(message{kind: msgClosed, unit: u})
 		return
@@ -636,10 +649,15 @@ func (u *unit) abandon() {
 		u.k.table.Dismiss(p.PID)
 		p.Close()
 	}
-	d := u.dir
-	u.dir = &servicedir.Dir{FD: d.FD, Lock: -1, Control: -1, OK: -1}
-	d.FD = -1
-	d.Close()
+	// By a descriptor that holds no lock.
+	fd, err := unix.Openat(u.dir.FD, ".", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	u.dir.Close()
+	u.dir = servicedir.New(fd)
+	if err != nil {
+		u.k.report(Warning, u.name(), "open", u.name(), err)
+		u.over()
+		return
+	}
 	if u.entry != nil {
 		u.entry.scanner.post(message{kind: msgBroken, unit: u})
 		return

@@ -283,7 +283,7 @@ func (s *Scanner) become(up *upgrade) error {
 		return fmt.Errorf("unable to block signals: %w", err)
 	}
 	defer unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
-	if s.box.has(func(m message) bool { return m.kind == msgStop || m.kind == msgHangup }) || len(s.caught) > 0 {
+	if s.box.has(func(m message) bool { return m.kind == msgStop || m.kind == msgHangup || m.kind == msgLeave }) || len(s.caught) > 0 {
 		return errors.New("a signal came in between")
 	}
 	var files unix.Rlimit
@@ -332,8 +332,9 @@ func (x *slot) leave(machine func(*unit) supervise.Machine) *handoff.Unit {
 	if !m.Booted || m.Phase == supervise.PhaseGone {
 		return nil // what is over is closed; it may come again
 	}
-	d := x.unit.dir
-	return &handoff.Unit{Dir: d.FD, Lock: d.Lock, Control: d.Control, OK: d.OK, Stranger: x.unit.stranger, State: m}
+	left := handoff.Leave(x.unit.dir)
+	left.Stranger, left.State = x.unit.stranger, m
+	return left
 }
 
 // inheritance reads what the program that we were has left. It is nil if we were
@@ -381,6 +382,7 @@ func closeKept() {
 // are kept.
 func (s *Scanner) inherit(w *handoff.Will) {
 	s.home = inheritHome(w)
+	s.manager.alive()
 	for _, fd := range w.Clients {
 		newClient(fd).answer(checked)
 	}
@@ -388,6 +390,11 @@ func (s *Scanner) inherit(w *handoff.Will) {
 		left := &w.Entries[i]
 		e := &entry{scanner: s, id: left.ID, name: left.Name, pipe: left.Pipe, inode: left.Inode}
 		s.entries[e.id] = e
+		if left.Main != nil {
+			if err := s.place(e, left.Main.Dir); err != nil {
+				s.k.report(Warning, e.name, "find the state of", e.name, err)
+			}
+		}
 		if e.pipe[0] >= 0 {
 			s.promised += 2
 		}

@@ -10,14 +10,16 @@ import (
 	"upkeep/svscan"
 )
 
-// Svscan is svscan [--dialect NAME] [DIR]: it supervises every service directory
-// below DIR, or below the working directory, until TERM or INT stop it in order.
-// HUP makes it scan at once and stop the services whose directories are gone.
-// Exit: 0 after a stop, 100 for wrong usage, 111 when it could not begin.
+// Svscan is svscan [--dialect NAME] [--state DIR] [DIR]: it supervises every service
+// directory below the second DIR, or below the working directory, until TERM or INT
+// stop it in order. HUP makes it scan at once and stop the services whose directories
+// are gone; QUIT ends it and leaves them all running. With --state everything that is written is below that directory.
+// Exit: 0 after a stop or QUIT, 100 for wrong usage, 111 when it could not begin.
 func Svscan(env *cli.Env, args []string) int {
-	d, operands, ok := Dialect(env, args)
+	state := ""
+	d, operands, ok := parseOptions(env, args, &state)
 	if !ok {
-		return env.Usage("svscan", "svscan [--dialect daemontools|encore|runit|s6] [dir]")
+		return env.Usage("svscan", "svscan [--dialect daemontools|encore|runit|s6] [--state dir] [dir]")
 	}
 	dir := "."
 	if len(operands) > 0 {
@@ -27,7 +29,7 @@ func Svscan(env *cli.Env, args []string) int {
 		return env.Fatal("svscan", "unable to chdir to "+dir, err)
 	}
 	s, err := svscan.New(svscan.Config{
-		Dir: dir, Dialect: d, Signals: true,
+		Dir: dir, StateDir: state, Dialect: d, Signals: true,
 		Report: func(r svscan.Report) { Say(env, r) },
 	})
 	if err != nil {
@@ -69,6 +71,11 @@ func Supervise(env *cli.Env, args []string) int {
 // no one system; without it UPKEEP_DIALECT decides. ok is false for a name that
 // is none.
 func Dialect(env *cli.Env, args []string) (d supervise.Dialect, operands []string, ok bool) {
+	return parseOptions(env, args, nil)
+}
+
+// parseOptions is Dialect and, unless state is nil, takes --state DIR out as well.
+func parseOptions(env *cli.Env, args []string, state *string) (d supervise.Dialect, operands []string, ok bool) {
 	name, given := env.Getenv("UPKEEP_DIALECT")
 	operands = args[1:]
 	for len(operands) > 0 && strings.HasPrefix(operands[0], "--") {
@@ -77,14 +84,21 @@ func Dialect(env *cli.Env, args []string) (d supervise.Dialect, operands []strin
 		if word == "--" {
 			break
 		}
-		value, attached := strings.CutPrefix(word, "--dialect=")
+		word, value, attached := strings.Cut(word, "=")
 		if !attached {
-			if word != "--dialect" || len(operands) == 0 {
+			if len(operands) == 0 {
 				return 0, nil, false
 			}
 			value, operands = operands[0], operands[1:]
 		}
-		name, given = value, true
+		switch {
+		case word == "--dialect":
+			name, given = value, true
+		case word == "--state" && state != nil && value != "":
+			*state = value
+		default:
+			return 0, nil, false
+		}
 	}
 	if !given || name == "" {
 		return supervise.Common, operands, true

@@ -47,10 +47,12 @@ func IdentityOf(st *unix.Stat_t) Identity { return Identity{uint64(st.Dev), st.I
 // replaced.
 var ErrNotFIFO = errors.New("not a fifo")
 
-// Dir is an open service directory: four descriptors, all close-on-exec, of
-// which children get none.
+// Dir is an open service directory: four descriptors, or up to six where the state
+// is kept apart. All are close-on-exec; children get none.
 type Dir struct {
-	FD      int // O_PATH
+	FD      int // of the definition; O_PATH, or a lock on it where the state is apart
+	Home    int // what supervise/ is in: FD, unless the state is apart
+	Theirs  int // the definition's own lock file where the state is apart, or -1
 	Lock    int
 	Control int // reads control bytes; also the writer that keeps EOF away
 	OK      int // -1 until Show
@@ -79,31 +81,33 @@ type Remade struct{ Control, OK bool }
 // unless it fails, and takes the lock before it touches anything else. Clients
 // see a supervised service only from the first WriteStatus on.
 func Open(fd int) (d *Dir, remade Remade, err error) {
-	d = &Dir{FD: fd, Lock: -1, Control: -1, OK: -1}
-	if err = makeStateDir(fd); err != nil {
-		err = &StepError{"create", StateDir, err}
-	} else if err = d.lock(); err != nil {
-		err = &StepError{"acquire", StateDir + "/lock", err}
-	} else if d.Control, remade.Control, err = openFIFO(fd, StateDir+"/control", unix.O_RDWR); err != nil {
-		err = &StepError{"read", StateDir + "/control", err}
-	}
-	if err != nil {
-		d.FD = -1
+	d = New(fd)
+	if remade, err = d.open(); err != nil {
+		d.FD, d.Home = -1, -1
 		d.Close()
 		return nil, remade, err
 	}
 	return d, remade, nil
 }
 
-// Keep is a directory that is open already, with its locks; ok may be -1.
-func Keep(fd, lock, control, ok int) *Dir {
-	return &Dir{FD: fd, Lock: lock, Control: control, OK: ok}
+// New is the service directory fd, of which nothing else is open.
+func New(fd int) *Dir { return &Dir{FD: fd, Home: fd, Theirs: -1, Lock: -1, Control: -1, OK: -1} }
+
+func (d *Dir) open() (remade Remade, err error) {
+	if err = makeStateDir(d.Home); err != nil {
+		err = &StepError{"create", StateDir, err}
+	} else if err = d.lock(); err != nil {
+		err = &StepError{"acquire", StateDir + "/lock", err}
+	} else if d.Control, remade.Control, err = openFIFO(d.Home, StateDir+"/control", unix.O_RDWR); err != nil {
+		err = &StepError{"read", StateDir + "/control", err}
+	}
+	return remade, err
 }
 
 // Show opens ok, whose having a reader tells clients that the service is
 // supervised and that there is a status.
 func (d *Dir) Show() (remade Remade, err error) {
-	if d.OK, remade.OK, err = openFIFO(d.FD, StateDir+"/ok", unix.O_RDONLY); err != nil {
+	if d.OK, remade.OK, err = openFIFO(d.Home, StateDir+"/ok", unix.O_RDONLY); err != nil {
 		err = &StepError{"read", StateDir + "/ok", err}
 	}
 	return remade, err
@@ -134,20 +138,25 @@ func makeStateDir(fd int) error {
 // process closed the file.
 func (d *Dir) lock() error {
 	const flags = unix.O_CREAT | unix.O_NONBLOCK | unix.O_CLOEXEC
-	fd, err := unix.Openat(d.FD, StateDir+"/lock", unix.O_RDWR|flags, 0o600)
+	fd, err := unix.Openat(d.Home, StateDir+"/lock", unix.O_RDWR|flags, 0o600)
 	if err == unix.EACCES {
 		d.unreadable = true
-		fd, err = unix.Openat(d.FD, StateDir+"/lock", unix.O_WRONLY|flags, 0o600)
+		fd, err = unix.Openat(d.Home, StateDir+"/lock", unix.O_WRONLY|flags, 0o600)
 	}
 	if err != nil {
 		return err
 	}
 	d.Lock = fd
+	return exclude(fd, unix.F_WRLCK)
+}
+
+// exclude takes both locks on an open file; record is the kind of the record lock.
+func exclude(fd int, record int16) error {
 	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return err
 	}
-	whole := unix.Flock_t{Type: unix.F_WRLCK}
-	err = unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &whole)
+	whole := unix.Flock_t{Type: record}
+	err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &whole)
 	if err == unix.EAGAIN || err == unix.EACCES {
 		return unix.EAGAIN
 	}
@@ -185,7 +194,10 @@ func openFIFO(dir int, path string, mode int) (fd int, remade bool, err error) {
 
 // Close closes all descriptors; with them go the locks.
 func (d *Dir) Close() {
-	for _, fd := range []int{d.OK, d.Control, d.Lock, d.FD} {
+	if d.Home == d.FD {
+		d.Home = -1
+	}
+	for _, fd := range []int{d.OK, d.Control, d.Lock, d.Theirs, d.Home, d.FD} {
 		if fd >= 0 {
 			unix.Close(fd)
 		}
@@ -236,7 +248,7 @@ func (d *Dir) publish(p *pair, shown, hidden string, b []byte) error {
 	}
 	p.spare, p.size = true, uint8(len(b))
 	if !noExchange.Load() {
-		err := unix.Renameat2(d.FD, hidden, d.FD, shown, unix.RENAME_EXCHANGE)
+		err := unix.Renameat2(d.Home, hidden, d.Home, shown, unix.RENAME_EXCHANGE)
 		switch err {
 		case nil:
 			p.size, p.last = p.last, p.size
@@ -249,12 +261,12 @@ func (d *Dir) publish(p *pair, shown, hidden string, b []byte) error {
 		}
 	}
 	p.spare, p.last = false, uint8(len(b))
-	return unix.Renameat(d.FD, hidden, d.FD, shown)
+	return unix.Renameat(d.Home, hidden, d.Home, shown)
 }
 
 // write writes a file; cut says that it may be longer than b.
 func (d *Dir) write(path string, b []byte, flags int, cut bool) error {
-	fd, err := unix.Openat(d.FD, path, unix.O_WRONLY|unix.O_CREAT|unix.O_NONBLOCK|unix.O_CLOEXEC|flags, 0o644)
+	fd, err := unix.Openat(d.Home, path, unix.O_WRONLY|unix.O_CREAT|unix.O_NONBLOCK|unix.O_CLOEXEC|flags, 0o644)
 	if err != nil {
 		return err
 	}
@@ -290,7 +302,7 @@ func (d *Dir) mend(fd int, path string, mode int) (bool, error) {
 	if d.same(fd, path) {
 		return false, nil
 	}
-	now, _, err := openFIFO(d.FD, path, mode)
+	now, _, err := openFIFO(d.Home, path, mode)
 	if err != nil {
 		return false, err
 	}
@@ -300,7 +312,7 @@ func (d *Dir) mend(fd int, path string, mode int) (bool, error) {
 
 func (d *Dir) same(fd int, path string) bool {
 	var here, there unix.Stat_t
-	return unix.Fstat(fd, &here) == nil && unix.Fstatat(d.FD, path, &there, 0) == nil &&
+	return unix.Fstat(fd, &here) == nil && unix.Fstatat(d.Home, path, &there, 0) == nil &&
 		IdentityOf(&here) == IdentityOf(&there)
 }
 

@@ -29,6 +29,7 @@ const (
 
 	journalMagic   = "upkeep"
 	versionAt      = len(journalMagic)
+	identityAt     = 32
 	journalVersion = 1
 )
 
@@ -103,13 +104,15 @@ var (
 
 // Peek reads the journal of the service directory fd without taking its lock. It
 // is nil if there is none to be believed.
-func Peek(fd int, w World) *Journal {
-	lock, err := unix.Openat(fd, StateDir+"/lock", unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+func Peek(fd int, w World) *Journal { return peek(fd, fd, w) }
+
+func peek(home, def int, w World) *Journal {
+	lock, err := unix.Openat(home, StateDir+"/lock", unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil
 	}
 	defer unix.Close(lock)
-	j, _ := readJournal(fd, lock, w)
+	j, _ := readJournal(home, def, lock, w)
 	return j
 }
 
@@ -122,7 +125,7 @@ func (d *Dir) Recall(w World) (j *Journal, err error) {
 	if d.unreadable {
 		return nil, unix.EACCES
 	}
-	j, err = readJournal(d.FD, d.Lock, w)
+	j, err = readJournal(d.Home, d.FD, d.Lock, w)
 	switch err {
 	case nil:
 	case ErrNotOurs, ErrNoWorld:
@@ -149,12 +152,14 @@ func ownLock(dir, lock int, st *unix.Stat_t) bool {
 		IdentityOf(st) == IdentityOf(&named)
 }
 
-func readJournal(dir, lock int, w World) (*Journal, error) {
+// readJournal reads the journal in an open lock file below home, which is about the
+// service directory def. If that is -1, it may be about any.
+func readJournal(home, def, lock int, w World) (*Journal, error) {
 	if w == (World{}) {
 		return nil, ErrNoWorld
 	}
 	var st unix.Stat_t
-	if !ownLock(dir, lock, &st) {
+	if !ownLock(home, lock, &st) {
 		return nil, ErrNotOurs
 	}
 	if st.Size < headerSize {
@@ -165,13 +170,17 @@ func readJournal(dir, lock int, w World) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	want, err := header(dir, w)
+	want, err := header(def, w)
 	if err != nil {
 		return nil, err
 	}
+	compared := headerSize
+	if def < 0 {
+		compared = identityAt
+	}
 	// Of whatever version it is, the mark says the same.
 	copy(b[versionAt:], want[versionAt:versionAt+2])
-	if string(b[:headerSize]) != string(want[:]) {
+	if string(b[:compared]) != string(want[:compared]) {
 		return nil, nil
 	}
 	return parseJournal(b[:n]), nil
@@ -208,16 +217,18 @@ func sum(b []byte) uint64 {
 // header is the one that is right for a service directory here and now.
 func header(dir int, w World) (h [headerSize]byte, err error) {
 	var st unix.Stat_t
-	if err := unix.Fstat(dir, &st); err != nil {
-		return h, err
+	if dir >= 0 {
+		if err := unix.Fstat(dir, &st); err != nil {
+			return h, err
+		}
 	}
 	o := binary.NativeEndian
 	copy(h[:], journalMagic)
 	o.PutUint16(h[versionAt:], journalVersion)
 	copy(h[8:], w.Boot[:])
 	o.PutUint64(h[24:], w.PIDs)
-	o.PutUint64(h[32:], uint64(st.Dev))
-	o.PutUint64(h[40:], st.Ino)
+	o.PutUint64(h[identityAt:], uint64(st.Dev))
+	o.PutUint64(h[identityAt+8:], st.Ino)
 	o.PutUint64(h[56:], sum(h[8:56]))
 	return h, nil
 }

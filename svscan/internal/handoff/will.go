@@ -37,9 +37,10 @@ type Entry struct {
 
 // Unit is a supervised service directory.
 type Unit struct {
-	Dir, Lock, Control, OK int      // OK may be -1
-	Stranger               *Process // the process, if it is not our child
-	State                  supervise.Machine
+	// As in servicedir.Dir; OK, Theirs, and Home, if it is Dir, are -1.
+	Dir, Home, Theirs, Lock, Control, OK int
+	Stranger                             *Process // the process, if it is not our child
+	State                                supervise.Machine
 }
 
 // The text of a will is one of lines, each a word and fields NAME=VALUE. Readers
@@ -75,7 +76,8 @@ func (u *Unit) append(b []byte, word string) []byte {
 	if u == nil {
 		return b
 	}
-	b = fmt.Appendf(b, "%s dir=%d lock=%d control=%d ok=%d state=%x", word, u.Dir, u.Lock, u.Control, u.OK, u.State.AppendState(nil))
+	b = fmt.Appendf(b, "%s dir=%d home=%d theirs=%d lock=%d control=%d ok=%d state=%x",
+		word, u.Dir, u.Home, u.Theirs, u.Lock, u.Control, u.OK, u.State.AppendState(nil))
 	if p := u.Stranger; p != nil {
 		b = fmt.Appendf(b, " pid=%d pidfd=%d start=%d", p.PID, p.FD, p.start)
 	}
@@ -139,7 +141,10 @@ func (w *Will) line(b []byte) error {
 }
 
 func (f *fields) unit() *Unit {
-	u := &Unit{Dir: f.fd("dir"), Lock: f.fd("lock"), Control: f.fd("control"), OK: f.fd("ok")}
+	u := &Unit{
+		Dir: f.fd("dir"), Home: f.fd("home"), Theirs: f.fd("theirs"),
+		Lock: f.fd("lock"), Control: f.fd("control"), OK: f.fd("ok"),
+	}
 	state, err := supervise.DecodeState(f.bytes("state"))
 	if err != nil && f.err == nil {
 		f.err = err
@@ -152,6 +157,25 @@ func (f *fields) unit() *Unit {
 	}
 	if u.Dir < 0 || u.Lock < 0 || u.Control < 0 {
 		f.fail("dir")
+	}
+	return u
+}
+
+// Keep is the directory with what was left open.
+func (u *Unit) Keep() *servicedir.Dir {
+	d := servicedir.New(u.Dir)
+	d.Theirs, d.Lock, d.Control, d.OK = u.Theirs, u.Lock, u.Control, u.OK
+	if u.Home >= 0 {
+		d.Home = u.Home
+	}
+	return d
+}
+
+// Leave is what there is to be left of a directory.
+func Leave(d *servicedir.Dir) *Unit {
+	u := &Unit{Dir: d.FD, Home: -1, Theirs: d.Theirs, Lock: d.Lock, Control: d.Control, OK: d.OK}
+	if d.Home != d.FD {
+		u.Home = d.Home
 	}
 	return u
 }
@@ -172,7 +196,7 @@ func (w *Will) Descriptors() (list []int) {
 		add(e.Pipe[:]...)
 		for _, u := range []*Unit{e.Main, e.Log} {
 			if u != nil {
-				add(u.Dir, u.Lock, u.Control, u.OK)
+				add(u.Dir, u.Home, u.Theirs, u.Lock, u.Control, u.OK)
 				if u.Stranger != nil {
 					add(u.Stranger.FD)
 				}

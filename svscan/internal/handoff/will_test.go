@@ -24,13 +24,13 @@ func someWill() *Will {
 		Entries: []Entry{
 			{
 				ID: servicedir.Identity{Dev: 1<<64 - 1, Ino: 2}, Name: "web \n\xff", Pipe: [2]int{20, 21}, Inode: 22,
-				Main: &Unit{Dir: 23, Lock: 24, Control: 25, OK: 26, State: alive},
-				Log:  &Unit{Dir: 33, Lock: 34, Control: 35, OK: -1, State: down},
+				Main: &Unit{Dir: 23, Home: 27, Theirs: 28, Lock: 24, Control: 25, OK: 26, State: alive},
+				Log:  &Unit{Dir: 33, Home: -1, Theirs: -1, Lock: 34, Control: 35, OK: -1, State: down},
 			},
 			{
 				ID: servicedir.Identity{Dev: 1, Ino: 3}, Name: "x", Pipe: [2]int{-1, -1},
 				Main: &Unit{
-					Dir: 43, Lock: 44, Control: 45, OK: 46, State: alive,
+					Dir: 43, Home: -1, Theirs: -1, Lock: 44, Control: 45, OK: 46, State: alive,
 					Stranger: &Process{PID: 77, FD: 47, start: 99},
 				},
 			},

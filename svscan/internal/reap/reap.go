@@ -147,6 +147,24 @@ func (t *Table) Children() int {
 	return len(t.owners)
 }
 
+// Unreaped is a child that has ended and that Run will reap now, or 0. If it is the
+// same one for long, nobody reaps.
+func (t *Table) Unreaped() (pid int32) {
+	_ = t.Children() // returns if who reaps gives the table back
+	var info [128]byte
+	if waitAny(&info, unix.WNOHANG) != 0 {
+		return 0
+	}
+	return (*siginfo)(unsafe.Pointer(&info)).pid
+}
+
+// siginfo is the beginning of the kernel's siginfo_t for a child.
+type siginfo struct {
+	signo, errno, code int32
+	_                  [unsafe.Sizeof(uintptr(0)) - 4]byte
+	pid                int32
+}
+
 // Run reaps for the rest of the process's life, strangers that were handed to it
 // (as PID 1 or subreaper) included.
 //
