@@ -40,6 +40,7 @@ type unit struct {
 	endTries  int8
 	lockTries int8
 	pipe      atomic.Uint64 // inode of the log pipe, or 0
+	cage      *cage         // where nothing may outlive the service; under mu
 
 	request spawn.Request                    // for run, finish and the like: one at a time
 	timers  *[supervise.Timers]*time.Timer   // made when the first is armed
@@ -109,6 +110,9 @@ const (
 	jobClose         // give everything up
 	jobTexts         // write runit's text files
 	jobEnd           // see how a process that is not our child has ended
+	jobStart         // make what nothing gets out of, and start a script in it
+	jobCage          // see whether that is wanted
+	jobLeaf          // see whether it is empty
 	jobState         // only a name for what could not be written
 
 	urgentJobs = ^(jobOpen | jobTexts)
@@ -192,11 +196,20 @@ func (u *unit) write(level int) {
 	if todo&(jobFacts|jobRunFacts) != 0 {
 		u.Post(supervise.Event{Kind: supervise.EvFacts, Facts: u.facts(), Flag: todo&jobRunFacts != 0, At: u.Now()})
 	}
+	if todo&jobCage != 0 {
+		u.lookForCage()
+	}
 	if todo&jobConsult != 0 {
 		u.startControl()
 	}
 	if todo&jobEnd != 0 {
 		u.strangerEnded()
+	}
+	if todo&jobLeaf != 0 {
+		u.clearLeaf()
+	}
+	if todo&jobStart != 0 {
+		u.startCaged()
 	}
 	if todo&jobFinish != 0 {
 		u.startFinish()
@@ -248,6 +261,7 @@ func (u *unit) open() {
 		u.opened(err)
 		return
 	}
+	u.lookForCage()
 	if err := u.takeOver(left); err != nil {
 		u.k.detach(u)
 		d.Close()
@@ -273,7 +287,7 @@ func (u *unit) reportRemade(r servicedir.Remade) {
 // check has the FIFOs looked at: clients of a replaced one talk to nobody.
 func (u *unit) check() {
 	u.mu.Lock()
-	u.order(jobCheck)
+	u.order(jobCheck | jobCage)
 	u.mu.Unlock()
 }
 
@@ -316,6 +330,8 @@ func (u *unit) entryChanged(name string) {
 		j = jobRunFacts
 	case "finish", "stop", "control", "down":
 		j = jobFacts
+	case "cgroup":
+		j = jobCage
 	case "log":
 		if u.entry != nil && !u.log {
 			u.entry.scanner.post(message{kind: msgScan})
@@ -358,15 +374,23 @@ func (u *unit) Spawn(s supervise.Script, life uint32, last supervise.WaitStatus)
 		u.mu.Unlock()
 		return
 	}
+	if u.cage != nil {
+		u.order(jobStart)
+		u.mu.Unlock()
+		return
+	}
 	u.mu.Unlock()
-	p := u.k.run
+	u.spawn(&u.request, u.programOf(s), u)
+}
+
+func (u *unit) programOf(s supervise.Script) *spawn.Program {
 	switch s {
 	case supervise.ScriptStart:
-		p = u.k.start
+		return u.k.start
 	case supervise.ScriptStop:
-		p = u.k.stop
+		return u.k.stop
 	}
-	u.spawn(&u.request, p, u)
+	return u.k.run
 }
 
 func (u *unit) spawn(r *spawn.Request, p *spawn.Program, owner spawn.Owner) {
@@ -420,6 +444,7 @@ func (u *unit) startFinish() {
 		u.notStarted(err, true, time.Now())
 		return
 	}
+	u.prepare()
 	u.spawn(&u.request, p, u)
 }
 
@@ -491,8 +516,11 @@ func (u *unit) Slow() {
 
 // Died implements reap.Owner.
 func (u *unit) Died(pid int32, st uint32) {
-	u.Append(supervise.Event{Kind: supervise.EvDied, PID: pid, Status: supervise.WaitStatus(st), At: u.Now()})
-	u.Proceed()
+	ev := supervise.Event{Kind: supervise.EvDied, PID: pid, Status: supervise.WaitStatus(st), At: u.Now()}
+	if !u.hold(ev) {
+		u.Append(ev)
+		u.Proceed()
+	}
 }
 
 // Signal implements supervise.Port.
@@ -617,6 +645,7 @@ func (u *unit) close() {
 	if u.k.texts == textsLater {
 		u.writeTexts()
 	}
+	u.dropCage()
 	u.k.detach(u)
 	_ = u.dir.Forget() // a process in it would be found dead
 	u.dir.Close()

@@ -2,6 +2,7 @@ package daemontools
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"upkeep/compat/cli"
@@ -10,14 +11,16 @@ import (
 	"upkeep/svscan"
 )
 
-// Svscan is svscan [--dialect NAME] [DIR]: it supervises every service directory
-// below DIR, or below the working directory, until TERM or INT stop it in order.
+// Svscan is svscan [--dialect NAME] [--cgroups] [DIR]: it supervises every service
+// directory below DIR, or below the working directory, until TERM or INT stop it in
+// order. With --cgroups nothing outlives its service, as with a file cgroup in each.
 // HUP makes it scan at once and stop the services whose directories are gone.
 // Exit: 0 after a stop, 100 for wrong usage, 111 when it could not begin.
 func Svscan(env *cli.Env, args []string) int {
+	args, cgroups := withoutFlag(args, "--cgroups")
 	d, operands, ok := Dialect(env, args)
 	if !ok {
-		return env.Usage("svscan", "svscan [--dialect daemontools|encore|runit|s6] [dir]")
+		return env.Usage("svscan", "svscan [--dialect daemontools|encore|runit|s6] [--cgroups] [dir]")
 	}
 	dir := "."
 	if len(operands) > 0 {
@@ -27,7 +30,7 @@ func Svscan(env *cli.Env, args []string) int {
 		return env.Fatal("svscan", "unable to chdir to "+dir, err)
 	}
 	s, err := svscan.New(svscan.Config{
-		Dir: dir, Dialect: d, Signals: true,
+		Dir: dir, Dialect: d, Signals: true, Cgroups: cgroups,
 		Report: func(r svscan.Report) { Say(env, r) },
 	})
 	if err != nil {
@@ -63,6 +66,20 @@ func Supervise(env *cli.Env, args []string) int {
 		return env.Fatal("supervise", "unable to "+step.Verb+" "+dir+"/"+step.File, step.Err)
 	}
 	return env.Fatal("supervise", "unable to supervise "+dir, root(err))
+}
+
+// withoutFlag takes a flag out of the options, which end before the first operand.
+func withoutFlag(args []string, flag string) (rest []string, given bool) {
+	for i := 1; i < len(args) && strings.HasPrefix(args[i], "--") && args[i] != "--"; i++ {
+		if args[i] == flag {
+			rest, _ = withoutFlag(slices.Delete(slices.Clone(args), i, i+1), flag)
+			return rest, true
+		}
+		if args[i] == "--dialect" {
+			i++
+		}
+	}
+	return args, false
 }
 
 // Dialect takes --dialect NAME out of the arguments of a program that belongs to

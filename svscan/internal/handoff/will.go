@@ -40,6 +40,10 @@ type Unit struct {
 	Dir, Lock, Control, OK int      // OK may be -1
 	Stranger               *Process // the process, if it is not our child
 	State                  supervise.Machine
+	// Ended tells that the process has ended, as End says, and the machine does not
+	// know yet.
+	Ended bool
+	End   supervise.WaitStatus
 }
 
 // The text of a will is one of lines, each a word and fields NAME=VALUE. Readers
@@ -78,6 +82,9 @@ func (u *Unit) append(b []byte, word string) []byte {
 	b = fmt.Appendf(b, "%s dir=%d lock=%d control=%d ok=%d state=%x", word, u.Dir, u.Lock, u.Control, u.OK, u.State.AppendState(nil))
 	if p := u.Stranger; p != nil {
 		b = fmt.Appendf(b, " pid=%d pidfd=%d start=%d", p.PID, p.FD, p.start)
+	}
+	if u.Ended {
+		b = fmt.Appendf(b, " end=%d", uint32(u.End))
 	}
 	return append(b, '\n')
 }
@@ -149,6 +156,9 @@ func (f *fields) unit() *Unit {
 		u.Stranger = &Process{
 			PID: int32(f.number("pid", math.MaxInt32)), FD: f.fd("pidfd"), start: f.number("start", math.MaxUint64),
 		}
+	}
+	if u.Ended = f.has("end"); u.Ended {
+		u.End = supervise.WaitStatus(f.number("end", math.MaxUint32))
 	}
 	if u.Dir < 0 || u.Lock < 0 || u.Control < 0 {
 		f.fail("dir")

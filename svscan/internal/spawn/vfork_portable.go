@@ -31,10 +31,12 @@ type child struct {
 	journal int
 	mark    servicedir.Mark
 	handles bool
+	leaf    entrance
 	errno   syscall.Errno
 
 	occupied [perStart]bool
 	refused  bool
+	barred   bool
 }
 
 // OriginalLimit is nil here: syscall.ForkExec gives children the limit that this
@@ -60,9 +62,22 @@ func (c *child) fork() (pid int, errno syscall.Errno) {
 		}
 		attr.Files = append(attr.Files, uintptr(c.extra))
 	}
-	pid, err := syscall.ForkExec(unix.BytePtrToString(c.path), list(c.argv), attr)
+	if c.leaf.dir >= 0 {
+		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, c.leaf.dir
+	}
+	path, argv := unix.BytePtrToString(c.path), list(c.argv)
+	pid, err := syscall.ForkExec(path, argv, attr)
+	enter := attr.Sys.UseCgroupFD && (err == syscall.ENOSYS || err == syscall.EPERM)
+	if enter {
+		attr.Sys.UseCgroupFD = false // no clone3
+		pid, err = syscall.ForkExec(path, argv, attr)
+	}
 	switch err {
 	case nil:
+		if enter {
+			// Late, like the mark: what it forked by now is not in it.
+			_, _ = unix.Write(c.leaf.procs, strconv.AppendInt(nil, int64(pid), 10))
+		}
 		if c.journal >= 0 {
 			c.writeMark(pid)
 		}
