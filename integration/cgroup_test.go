@@ -149,8 +149,8 @@ func (f *cageScene) inside(name string) (pids []int) {
 	return pids
 }
 
-// pidIn waits for the pid that a script writes to a file.
-func (f *cageScene) pidIn(file string, n int) int {
+// pidIn waits for the n-th pid that a script writes to a file.
+func (f *faultScene) pidIn(file string, n int) int {
 	f.t.Helper()
 	pid, err := strconv.Atoi(strings.TrimSpace(waitLines(f.t, f.path(file), n)[n-1]))
 	if err != nil {
@@ -455,6 +455,20 @@ func TestCgroupOption(t *testing.T) {
 	}
 }
 
+// TestCgroupLockFD: what is left behind has the service's lock, too, but not for long.
+func TestCgroupLockFD(t *testing.T) {
+	t.Parallel()
+	f := daemonScene(t, tree{"service/web/lock-fd": "5\n"})
+	web := f.wait("web", up)
+	f.pidIn("daemons", 1)
+	if !f.locked(f.lockOf("web")) {
+		t.Error("the service runs without its lock")
+	}
+	f.signal(web.PID, unix.SIGKILL)
+	f.wait("web", upAnew(web.PID))
+	f.clean(2)
+}
+
 // limitFor is a controller that can be had, with a file of it and a value.
 func limitFor(t *testing.T) (controller, file, value string) {
 	t.Helper()
@@ -580,12 +594,11 @@ func TestCgroupNone(t *testing.T) {
 		"service/other/cgroup": "",
 		"service/other/down":   "",
 	})
-	s := cageScene{faultScene: f}
 	f.begin(words...)
 	f.says("svscan: warning: unable to create cgroup for web, killing its process group instead: read-only file system")
 	web := f.wait("web", up)
-	first := s.pidIn("helpers", 1)
-	if group := s.pidIn("groups", 1); group != int(web.PID) {
+	first := f.pidIn("helpers", 1)
+	if group := f.pidIn("groups", 1); group != int(web.PID) {
 		t.Errorf("process %d is in group %d", web.PID, group)
 	}
 	f.tell("other", "u")
@@ -593,7 +606,7 @@ func TestCgroupNone(t *testing.T) {
 	f.signal(web.PID, unix.SIGKILL)
 	waitEnd(t, first)
 	web = f.wait("web", upAnew(web.PID))
-	second := s.pidIn("helpers", 2)
+	second := f.pidIn("helpers", 2)
 
 	f.scanner.signal(unix.SIGKILL)
 	f.scanner.wait()
@@ -603,7 +616,7 @@ func TestCgroupNone(t *testing.T) {
 	f.signal(web.PID, unix.SIGKILL)
 	waitEnd(t, second)
 	f.wait("web", upAnew(web.PID))
-	s.pidIn("helpers", 3)
+	f.pidIn("helpers", 3)
 	waitFile(t, f.scanner.stderr, func(c string) bool { return strings.Contains(c, "killing its process group instead") })
 	f.lines = nil
 	f.says("svscan: warning: unable to create cgroup for web, killing its process group instead: read-only file system")

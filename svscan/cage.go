@@ -57,10 +57,14 @@ const (
 
 func (u *unit) wantsCage() bool { return u.k.config.Cgroups || servicedir.Caged(u.dir.FD) }
 
-// lookForCage makes a cage where one is wanted now. The next start has it.
-func (u *unit) lookForCage() {
+// lookForNeeds finds out what the next start needs. What it does not need any more it
+// finds out itself.
+func (u *unit) lookForNeeds() {
 	if u.wantsCage() {
 		u.needCage()
+	}
+	if servicedir.HasLockFD(u.dir.FD) {
+		u.needLock()
 	}
 }
 
@@ -157,12 +161,15 @@ func (u *unit) prepare() {
 	u.mu.Unlock()
 }
 
-// startCaged starts a script that was asked for while there was a cage.
-func (u *unit) startCaged() {
-	u.prepare()
+// startPrepared starts a script that needs what is in the directory.
+func (u *unit) startPrepared() {
 	u.mu.Lock()
 	script := u.script
 	u.mu.Unlock()
+	if script == supervise.ScriptRun && !u.takeLock() {
+		return
+	}
+	u.prepare()
 	u.spawn(&u.request, u.programOf(script), u)
 }
 

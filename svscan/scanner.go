@@ -672,6 +672,7 @@ func (s *Scanner) advance(e *entry) {
 	// First, or the death that the end of the pipe brings would be news to it.
 	if e.log.up {
 		e.log.unit.Post(supervise.Event{Kind: supervise.EvDrain, At: e.log.unit.Now()})
+		e.log.unit.stopWaiting()
 	}
 	if e.pipe[1] >= 0 {
 		unix.Close(e.pipe[1])

@@ -41,6 +41,7 @@ type unit struct {
 	lockTries int8
 	pipe      atomic.Uint64 // inode of the log pipe, or 0
 	cage      *cage         // where nothing may outlive the service; under mu
+	lock      *serviceLock  // where it has lock-fd; likewise
 
 	request spawn.Request                    // for run, finish and the like: one at a time
 	timers  *[supervise.Timers]*time.Timer   // made when the first is armed
@@ -110,8 +111,8 @@ const (
 	jobClose         // give everything up
 	jobTexts         // write runit's text files
 	jobEnd           // see how a process that is not our child has ended
-	jobStart         // make what nothing gets out of, and start a script in it
-	jobCage          // see whether that is wanted
+	jobStart         // start a script that needs what is in the directory
+	jobNeeds         // see whether they do
 	jobLeaf          // see whether it is empty
 	jobState         // only a name for what could not be written
 
@@ -196,8 +197,8 @@ func (u *unit) write(level int) {
 	if todo&(jobFacts|jobRunFacts) != 0 {
 		u.Post(supervise.Event{Kind: supervise.EvFacts, Facts: u.facts(), Flag: todo&jobRunFacts != 0, At: u.Now()})
 	}
-	if todo&jobCage != 0 {
-		u.lookForCage()
+	if todo&jobNeeds != 0 {
+		u.lookForNeeds()
 	}
 	if todo&jobConsult != 0 {
 		u.startControl()
@@ -209,7 +210,7 @@ func (u *unit) write(level int) {
 		u.clearLeaf()
 	}
 	if todo&jobStart != 0 {
-		u.startCaged()
+		u.startPrepared()
 	}
 	if todo&jobFinish != 0 {
 		u.startFinish()
@@ -261,7 +262,7 @@ func (u *unit) open() {
 		u.opened(err)
 		return
 	}
-	u.lookForCage()
+	u.lookForNeeds()
 	if err := u.takeOver(left); err != nil {
 		u.k.detach(u)
 		d.Close()
@@ -287,7 +288,7 @@ func (u *unit) reportRemade(r servicedir.Remade) {
 // check has the FIFOs looked at: clients of a replaced one talk to nobody.
 func (u *unit) check() {
 	u.mu.Lock()
-	u.order(jobCheck | jobCage)
+	u.order(jobCheck | jobNeeds)
 	u.mu.Unlock()
 }
 
@@ -330,8 +331,8 @@ func (u *unit) entryChanged(name string) {
 		j = jobRunFacts
 	case "finish", "stop", "control", "down":
 		j = jobFacts
-	case "cgroup":
-		j = jobCage
+	case "cgroup", "lock-fd":
+		j = jobNeeds
 	case "log":
 		if u.entry != nil && !u.log {
 			u.entry.scanner.post(message{kind: msgScan})
@@ -374,7 +375,8 @@ func (u *unit) Spawn(s supervise.Script, life uint32, last supervise.WaitStatus)
 		u.mu.Unlock()
 		return
 	}
-	if u.cage != nil {
+	u.request.Lock = nil
+	if u.cage != nil || u.lock != nil {
 		u.order(jobStart)
 		u.mu.Unlock()
 		return
@@ -475,6 +477,7 @@ func (u *unit) notStarted(err error, exec bool, at time.Time) {
 	if err != nil {
 		u.reportStart(err, exec)
 	}
+	u.answered()
 	u.Post(supervise.Event{Kind: supervise.EvStartFailed, Exec: exec, At: u.k.instant(at)})
 }
 
@@ -560,6 +563,7 @@ func (u *unit) Disarm(t supervise.Timer) {
 func (u *unit) Announce(m *supervise.Machine) {
 	u.mu.Lock()
 	u.state = *m
+	abandon := (m.Exiting || m.Want == status.WantDown) && u.abandonLock()
 	if m.PID != 0 {
 		u.faults[u.script], u.fresh, u.busy = 0, false, false
 	}
@@ -568,6 +572,9 @@ func (u *unit) Announce(m *supervise.Machine) {
 		u.order(jobTexts)
 	}
 	u.mu.Unlock()
+	if abandon {
+		u.StartFailed(nil, false, time.Now())
+	}
 }
 
 // Emit implements supervise.Port.
@@ -646,6 +653,7 @@ func (u *unit) close() {
 		u.writeTexts()
 	}
 	u.dropCage()
+	u.dropLock()
 	u.k.detach(u)
 	_ = u.dir.Forget() // a process in it would be found dead
 	u.dir.Close()
@@ -677,6 +685,7 @@ func (u *unit) abandon() {
 }
 
 func (u *unit) writeStatus() {
+	u.giveLock()
 	u.mu.Lock()
 	m, changes := u.state, u.changes
 	u.changes = nil

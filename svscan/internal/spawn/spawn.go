@@ -77,8 +77,9 @@ type Request struct {
 	Stdout  int
 	Notify  int // becomes NotifyAt in the child; -1 for none
 	At      int
-	Session bool // setsid
-	Group   bool // setpgid
+	Lock    *Passed // another, unless it is nil
+	Session bool    // setsid
+	Group   bool    // setpgid
 	// KillGroup has the process's group, which it must lead, killed when it ends.
 	KillGroup bool
 	// Leaf, unless it is nil, is the cgroup in which the process comes to life.
@@ -90,6 +91,12 @@ type Request struct {
 
 	node lane.Node[*Request]
 }
+
+// Passed is a descriptor that becomes At in the child.
+type Passed struct{ FD, At int }
+
+// extras is how many descriptors a process may get beside the standard ones.
+const extras = 2
 
 // lanes is how many starts are under way at a time. While one waits for its exec,
 // the other's runs.
@@ -123,7 +130,7 @@ type Spawner struct {
 type slots [perStart]int
 
 const (
-	perStart = 3 // of standard input, standard output and Notify
+	perStart = 2 + extras // of standard input, standard output, Notify and Lock
 	// sets is more than there are lanes: a start that hangs keeps its own.
 	sets = 2 * lanes
 	// Slots is how many descriptors a Spawner occupies.
@@ -252,10 +259,13 @@ func (s *Spawner) start(c *child, r *Request) {
 	for {
 		copying := !ok || s.copying.Load()
 		*c = child{
-			dir: r.Dir, fds: [3]int{r.Stdin, r.Stdout, -1}, extra: r.Notify, extraAt: r.At,
+			dir: r.Dir, fds: [3]int{r.Stdin, r.Stdout, -1}, extra: [extras]Passed{{r.Notify, r.At}, {-1, 0}},
 			path: r.Program.path, argv: &r.Program.argv[0], env: &s.env[0],
 			limit: s.limit, ignored: s.ignored, session: r.Session, group: r.Group,
 			journal: r.Journal, mark: r.Mark, handles: s.handles, leaf: leaf,
+		}
+		if r.Lock != nil {
+			c.extra[1] = *r.Lock
 		}
 		if c.journal >= 0 {
 			c.mark[servicedir.MarkBefore] = handoff.Boottime()
@@ -326,7 +336,7 @@ func (e *entrance) close() {
 
 // occupy puts what the child will need into slots.
 func (c *child) occupy(set *slots) error {
-	for i, fd := range [...]*int{&c.fds[0], &c.fds[1], &c.extra} {
+	for i, fd := range [...]*int{&c.fds[0], &c.fds[1], &c.extra[0].FD, &c.extra[1].FD} {
 		if *fd >= 0 {
 			if err := unix.Dup3(*fd, set[i], unix.O_CLOEXEC); err != nil {
 				return err

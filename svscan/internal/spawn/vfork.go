@@ -57,8 +57,7 @@ type child struct {
 	dir     int
 	fds     [3]int // what becomes 0, 1, 2; -1 keeps it
 	unshare int    // if not 0, the first descriptor that it does not need
-	extra   int    // becomes extraAt
-	extraAt int
+	extra   [extras]Passed
 	path    *byte
 	argv    **byte
 	env     **byte
@@ -163,6 +162,7 @@ func forkExec(c *child) int {
 	var (
 		i     int
 		bit   uint64
+		moved uintptr
 		errno syscall.Errno
 	)
 	c.ran = true
@@ -204,11 +204,22 @@ func forkExec(c *child) int {
 			}
 		}
 	}
-	if c.extra >= 0 {
-		if c.extra == c.extraAt {
-			_, _, errno = syscall.RawSyscall(unix.SYS_FCNTL, uintptr(c.extra), unix.F_SETFD, 0)
+	if c.extra[0].FD >= 0 && c.extra[1].FD == c.extra[0].At {
+		// Out of the way of the first. What is above both is nobody's.
+		moved, _, errno = syscall.RawSyscall(unix.SYS_FCNTL, uintptr(c.extra[1].FD), unix.F_DUPFD_CLOEXEC, uintptr(max(c.extra[0].At, c.extra[1].At)+1))
+		if errno != 0 {
+			goto fail
+		}
+		c.extra[1].FD = int(moved)
+	}
+	for i = 0; i < extras; i++ {
+		if c.extra[i].FD < 0 {
+			continue
+		}
+		if c.extra[i].FD == c.extra[i].At {
+			_, _, errno = syscall.RawSyscall(unix.SYS_FCNTL, uintptr(c.extra[i].FD), unix.F_SETFD, 0)
 		} else {
-			_, _, errno = syscall.RawSyscall(unix.SYS_DUP3, uintptr(c.extra), uintptr(c.extraAt), 0)
+			_, _, errno = syscall.RawSyscall(unix.SYS_DUP3, uintptr(c.extra[i].FD), uintptr(c.extra[i].At), 0)
 		}
 		if errno != 0 {
 			goto fail

@@ -19,8 +19,7 @@ type child struct {
 	dir     int
 	fds     [3]int
 	unshare int // the standard library always copies the table
-	extra   int
-	extraAt int
+	extra   [extras]Passed
 	path    *byte
 	argv    **byte
 	env     **byte
@@ -56,11 +55,14 @@ func (c *child) fork() (pid int, errno syscall.Errno) {
 			attr.Files[i] = uintptr(fd)
 		}
 	}
-	if c.extra >= 0 {
-		for len(attr.Files) < c.extraAt {
+	for _, x := range c.extra {
+		if x.FD < 0 {
+			continue
+		}
+		for len(attr.Files) <= x.At {
 			attr.Files = append(attr.Files, ^uintptr(0))
 		}
-		attr.Files = append(attr.Files, uintptr(c.extra))
+		attr.Files[x.At] = uintptr(x.FD)
 	}
 	if c.leaf.dir >= 0 {
 		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, c.leaf.dir
