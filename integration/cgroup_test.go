@@ -539,6 +539,46 @@ func TestCgroupLimits(t *testing.T) {
 	}
 }
 
+// TestCgroupDivided: a service may do with its cgroup what it likes, such as having a
+// scanner of its own in it; its successor finds a new one, and nobody in it.
+func TestCgroupDivided(t *testing.T) {
+	t.Parallel()
+	controller, file, value := limitFor(t)
+	dir, name := ownCgroup(t)
+	f := &cageScene{prepareFault(t, tree{
+		"service/web/cgroup": "", "service/web/" + file: value,
+		"service/web/run!": `#!/bin/sh
+leaf=$CGROUPS$(sed -n s/^0:://p /proc/self/cgroup)
+mkdir "$leaf/sub" "$leaf/other" || exit
+echo 0 >"$leaf/sub/cgroup.procs"
+echo +` + controller + ` >"$leaf/cgroup.subtree_control" || exit
+[ $(wc -l <../../daemons || echo 0) = 1 ] ||
+	(setsid sh -c 'echo 0 >"$1/other/cgroup.procs"; echo $$ >>../../daemons; exec sleep 1000' sh "$leaf" &)
+until [ -s ../../daemons ]; do sleep 0.01; done
+echo divided >>../../starts
+exec sleep 1000
+`, "daemons": ""}), dir, name}
+	f.setenv("CGROUPS", cgroupMount(t))
+	for _, other := range []string{"bystander", "bystander/log"} {
+		f.make(tree{"service/" + other + "/down": ""})
+	}
+	f.beginAlone(inCgroup(dir)...)
+	waitLines(t, f.path("starts"), 1)
+	web := f.wait("web", up)
+	daemon := f.pidIn("daemons", 1)
+	f.tell("web", "t") // with somebody to kill
+	waitEnd(t, daemon)
+	waitLines(t, f.path("starts"), 2)
+	web = f.wait("web", upAnew(web.PID))
+	f.tell("web", "t") // and without
+	waitLines(t, f.path("starts"), 3)
+	f.wait("web", upAnew(web.PID))
+	f.scanner.stop()
+	if left := leaves(dir); len(left) != 1 || left[0] != "upkeep.supervisor" {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
 // TestCgroupPids: a service cannot get round its limit.
 func TestCgroupPids(t *testing.T) {
 	t.Parallel()

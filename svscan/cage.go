@@ -181,7 +181,7 @@ func (u *unit) makeLeaf(c *cage) error {
 		}
 		c.leaf, c.used = l, true
 	}
-	if c.used {
+	if c.used || c.leaf.Divided() {
 		// It may have limits that are no longer wanted. And since Linux 6.14 a process
 		// that is cloned into a cgroup which was killed once is killed at once.
 		_ = c.leaf.Remove()

@@ -211,6 +211,12 @@ func (l *Leaf) Exists() bool {
 	return unix.Faccessat(l.Base.FD, l.Name, unix.F_OK, 0) == nil
 }
 
+// Divided tells whether the service gave controllers to cgroups that it made in the
+// leaf, which then takes no processes itself.
+func (l *Leaf) Divided() bool {
+	return strings.TrimSpace(l.Base.read(l.Name+"/cgroup.subtree_control")) != ""
+}
+
 // Remove removes the leaf with the cgroups that its service made in it. It fails
 // with EBUSY if there are processes.
 func (l *Leaf) Remove() error { return l.Base.remove(l.Name) }
