@@ -416,6 +416,52 @@ func TestCgroupCrash(t *testing.T) {
 	_ = kill(f.pidIn("daemons", 2))
 }
 
+// TestCgroupUpgrade: a scanner that becomes a new program knows what its services are
+// in, and what has ended in the meantime.
+func TestCgroupUpgrade(t *testing.T) {
+	t.Parallel()
+	f := daemonScene(t, tree{"service/web/finish!": "#!/bin/sh\necho $* >>../../ends\n"})
+	web := f.wait("web", up)
+	daemon := f.pidIn("daemons", 1)
+	f.upgraded()
+	f.wait("web", unchanged(web))
+	if p, ok := lookAt(daemon); !ok || p.state == 'Z' {
+		t.Fatalf("the daemon has ended: %v", p)
+	}
+	c := f.cling(daemon)
+	f.signal(web.PID, unix.SIGKILL)
+	c.wait(t)
+	f.upgraded()
+	f.upgraded()
+	f.pass(100 * time.Millisecond)
+	f.clean(1)
+	c.free()
+	web = f.wait("web", upAnew(web.PID))
+	f.clean(2)
+	if got := f.read("ends"); got != "-1 9\n" {
+		t.Errorf("finish was told %q", got)
+	}
+
+	// After a crash it waits before it has begun.
+	c = f.cling(f.pidIn("daemons", 2))
+	f.crash(f.cgroup, func() {
+		for _, r := range f.left() {
+			if strings.HasPrefix(r.command, "sleep") && slices.Contains(f.inside("web"), r.pid) && r.pid != f.pidIn("daemons", 2) {
+				f.signal(uint32(r.pid), unix.SIGKILL)
+				waitEnd(t, r.pid)
+			}
+		}
+	})
+	c.wait(t)
+	f.wait("bystander", up)
+	f.upgraded()
+	f.pass(100 * time.Millisecond)
+	f.clean(2)
+	c.free()
+	f.until("web is started", func() bool { return strings.Count(f.read("starts"), "\n") == 3 })
+	f.clean(3)
+}
+
 // TestCgroupFinish: finish is in the cgroup as well, and nothing outlives it either.
 func TestCgroupFinish(t *testing.T) {
 	t.Parallel()

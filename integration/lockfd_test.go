@@ -173,6 +173,31 @@ func TestLockFDWaits(t *testing.T) {
 	f.scanner.stop()
 }
 
+// TestLockFDUpgrade: one that waits does so on in the new program.
+func TestLockFDUpgrade(t *testing.T) {
+	t.Parallel()
+	f := prepareFault(t, tree{"service/web/run!": lockRun, "service/web/lock-fd": "5"})
+	file := f.lockOf("web")
+	f.grab(file)
+	f.begin()
+	f.says(lockWaits("web"))
+	f.upgraded()
+	f.lines = append(f.lines, lockWaits("web"))
+	f.until("it waits again", func() bool { return strings.Count(f.scanner.said(), lockWaits("web")) == 2 })
+	if err := setLock(file, unix.F_UNLCK); err != nil {
+		t.Fatal(err)
+	}
+	f.starts(1)
+	web := f.wait("web", up)
+	f.upgraded()
+	f.wait("web", unchanged(web))
+	f.tell("web", "d")
+	f.wait("web", down)
+	if f.locked(file) {
+		t.Error("the scanner holds the lock itself")
+	}
+}
+
 // TestLockFDStop: a scanner stops although services and log services wait.
 func TestLockFDStop(t *testing.T) {
 	t.Parallel()

@@ -266,14 +266,15 @@ func (u *unit) holdFirst(ev supervise.Event) bool {
 	return u.hold(ev)
 }
 
-// heldEnd is the end of the service's process, if it is held.
+// heldEnd is the end of the process that the machine is right about, if it is held.
 func (u *unit) heldEnd() (st supervise.WaitStatus, ok bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.cage == nil || !u.cage.holding || u.cage.held.Kind != supervise.EvDied {
+	if u.cage == nil || !u.cage.holding {
 		return 0, false
 	}
-	return u.cage.held.Status, true
+	ev := &u.cage.held
+	return ev.Status, ev.Kind == supervise.EvDied || ev.Kind == supervise.EvResumed && ev.Exec && ev.PID != 0
 }
 
 // leafChanged is the pump's, or a timer's: have a look at the cgroup.

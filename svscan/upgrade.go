@@ -329,11 +329,11 @@ func (x *slot) leave(machine func(*unit) supervise.Machine) *handoff.Unit {
 		return nil
 	}
 	m := machine(x.unit)
-	if !m.Booted || m.Restored || m.Phase == supervise.PhaseGone {
+	end, ended := x.unit.heldEnd()
+	if !m.Booted || m.Restored && !ended || m.Phase == supervise.PhaseGone {
 		return nil // what is over is closed; it may come again, as what has not begun
 	}
 	d := x.unit.dir
-	end, ended := x.unit.heldEnd()
 	return &handoff.Unit{
 		Dir: d.FD, Lock: d.Lock, Control: d.Control, OK: d.OK, Stranger: x.unit.stranger, State: m, Ended: ended, End: end,
 	}
