@@ -97,6 +97,18 @@ func (u *unit) dropCage() {
 	u.mu.Unlock()
 }
 
+// leaveCage leaves a cage as it is to somebody else.
+func (u *unit) leaveCage() {
+	u.mu.Lock()
+	c := u.cage
+	u.cage = nil
+	u.mu.Unlock()
+	if c != nil && c.events >= 0 {
+		unix.Close(c.events)
+		c.late.Stop()
+	}
+}
+
 // findLeaf finds the cgroup that a former scanner made for the service; marked says
 // that the last process was started in it.
 func (u *unit) findLeaf(marked bool) {

@@ -61,7 +61,7 @@ func (u *unit) takeLock() bool {
 	}
 	if err == servicedir.ErrSameFD {
 		u.complain(l, "start", "run", err)
-		u.StartFailed(nil, false, time.Now())
+		u.notStarted(nil, false, time.Now())
 		return false
 	}
 	if err == nil && at >= u.k.fdLimit {
@@ -98,7 +98,7 @@ func (u *unit) takeLock() bool {
 	}
 	if err != nil {
 		u.complain(l, "lock", servicedir.StateDir+"/service-lock", err)
-		u.StartFailed(nil, false, time.Now())
+		u.notStarted(nil, false, time.Now())
 		return false
 	}
 	l.fault, l.late = "", false
@@ -179,12 +179,12 @@ func (u *unit) stopWaiting() {
 	waited := u.abandonLock()
 	u.mu.Unlock()
 	if waited {
-		u.StartFailed(nil, false, time.Now())
+		u.notStarted(nil, false, time.Now())
 	}
 }
 
-// answered says that the process has the lock, or that there is none.
-func (u *unit) answered() {
+// lockAnswered says that the process has the lock, or that there is none.
+func (u *unit) lockAnswered() {
 	u.mu.Lock()
 	if u.lock != nil {
 		u.lock.answered = true

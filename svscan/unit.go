@@ -462,6 +462,7 @@ func (u *unit) answered() {
 // Started implements spawn.Owner. Its Proceed is the service's.
 func (u *unit) Started(pid int32, at time.Time) {
 	u.answered()
+	u.lockAnswered()
 	u.Append(supervise.Event{Kind: supervise.EvStarted, PID: pid, At: u.k.instant(at)})
 }
 
@@ -477,7 +478,7 @@ func (u *unit) notStarted(err error, exec bool, at time.Time) {
 	if err != nil {
 		u.reportStart(err, exec)
 	}
-	u.answered()
+	u.lockAnswered()
 	u.Post(supervise.Event{Kind: supervise.EvStartFailed, Exec: exec, At: u.k.instant(at)})
 }
 
@@ -573,7 +574,7 @@ func (u *unit) Announce(m *supervise.Machine) {
 	}
 	u.mu.Unlock()
 	if abandon {
-		u.StartFailed(nil, false, time.Now())
+		u.notStarted(nil, false, time.Now())
 	}
 }
 
@@ -667,6 +668,8 @@ func (u *unit) close() {
 // abandon gives a unit up so that another can take its process over, as after the
 // end of a scanner. The directory itself stays open for that.
 func (u *unit) abandon() {
+	u.leaveCage()
+	u.dropLock()
 	u.k.detach(u)
 	u.k.table.Disown(u)
 	if p := u.stranger; p != nil {
