@@ -470,7 +470,7 @@ func TestCgroupFinish(t *testing.T) {
 sed -n s/^0:://p /proc/self/cgroup >>../../finishes
 until [ -s ../../late ]; do sleep 0.01; done
 `})
-	f.wait("web", up)
+	f.pidIn("daemons", 1)
 	f.tell("web", "t")
 	late := f.pidIn("late", 1)
 	waitEnd(t, late)

@@ -32,6 +32,7 @@ func someWill() *Will {
 				Main: &Unit{
 					Dir: 43, Lock: 44, Control: 45, OK: 46, State: alive,
 					Stranger: &Process{PID: 77, FD: 47, start: 99},
+					Ended:    true, End: 0x900,
 				},
 			},
 		},
