@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -259,12 +260,14 @@ func TestCgroupStopped(t *testing.T) {
 type clinger struct {
 	killed  chan error // receives when it should have ended
 	release chan struct{}
+	once    sync.Once
 }
 
 // cling makes a clinger of a process.
 func (f *cageScene) cling(pid int) *clinger {
 	f.t.Helper()
-	c := &clinger{make(chan error, 1), make(chan struct{})}
+	c := &clinger{killed: make(chan error, 1), release: make(chan struct{})}
+	f.t.Cleanup(c.free)
 	seized := make(chan error)
 	go func() { // ends when the process does, or with the test's own process
 		runtime.LockOSThread()
@@ -301,7 +304,7 @@ func (c *clinger) wait(t testing.TB) {
 	}
 }
 
-func (c *clinger) free() { close(c.release) }
+func (c *clinger) free() { c.once.Do(func() { close(c.release) }) }
 
 // TestCgroupLate: a service is up, and its successor is not started, until the last
 // process of its cgroup has ended, whatever happens meanwhile.

@@ -2,9 +2,13 @@ package spawn
 
 import (
 	"fmt"
+	"io"
 	"os"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -92,4 +96,61 @@ func TestBarred(t *testing.T) {
 		o.expect(t, fmt.Sprintf("failed %v exec=false", unix.EOPNOTSUPP))
 		defer setNoClone3(setNoClone3(true))
 	}
+}
+
+// TestLeafUnderSeccomp: where a filter refuses clone3, in either way that filters do,
+// the process goes into its cgroup by itself.
+func TestLeafUnderSeccomp(t *testing.T) {
+	if portable {
+		t.Skip("there it is moved when it runs already")
+	}
+	for _, errno := range []syscall.Errno{unix.ENOSYS, unix.EPERM} {
+		l := ownLeaf(t, 4)
+		was := setNoClone3(false)
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		o := newOwner()
+		req := &Request{
+			Owner: o, Program: program(t, "/bin/grep", "grep", "^0::", "/proc/self/cgroup"), Dir: openDir(t, "/"),
+			Stdin: -1, Stdout: int(w.Fd()), Notify: -1, Journal: -1, Leaf: l,
+		}
+		filtered := make(chan error)
+		go func() {
+			runtime.LockOSThread() // for good: the thread ends with this goroutine
+			err := refuse(unix.SYS_CLONE3, errno)
+			if err == nil {
+				private.start(new(child), req)
+			}
+			filtered <- err
+		}()
+		if err := <-filtered; err != nil {
+			t.Skip("no filter can be installed: ", err)
+		}
+		o.expect(t, "started")
+		w.Close()
+		got, err := io.ReadAll(r)
+		if err != nil || !strings.HasSuffix(string(got), "/"+l.Name+"\n") {
+			t.Errorf("%v: it is in %q, expected is %s; %v", errno, got, l.Name, err)
+		}
+		o.expect(t, "died 0x0")
+		setNoClone3(was)
+	}
+}
+
+// refuse has a system call fail on this thread from now on.
+func refuse(trap uint32, errno syscall.Errno) error {
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // the number of the call
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jt: 0, Jf: 1, K: trap},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(errno)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	return unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&program)), 0, 0)
 }
