@@ -518,6 +518,12 @@ func TestCgroupLockFD(t *testing.T) {
 	f.clean(2)
 }
 
+// lent counts the tests that use a controller which is enabled for them only.
+var lent struct {
+	sync.Mutex
+	n int
+}
+
 // limitFor is a controller that can be had, with a file of it and a value.
 func limitFor(t *testing.T) (controller, file, value string) {
 	t.Helper()
@@ -530,9 +536,27 @@ func limitFor(t *testing.T) (controller, file, value string) {
 	for _, c := range [][3]string{
 		{"pids", "pids.max", "100"}, {"memory", "memory.max", "104857600"}, {"hugetlb", "hugetlb.2MB.max", "4194304"},
 	} {
-		if slices.Contains(has, c[0]) && os.WriteFile(root+"/cgroup.subtree_control", []byte("+"+c[0]), 0) == nil {
+		if !slices.Contains(has, c[0]) {
+			continue
+		}
+		control := root + "/cgroup.subtree_control"
+		lent.Lock()
+		defer lent.Unlock()
+		if before, err := os.ReadFile(control); err == nil && lent.n == 0 && slices.Contains(strings.Fields(string(before)), c[0]) {
 			return c[0], c[1], c[2]
 		}
+		if os.WriteFile(control, []byte("+"+c[0]), 0) != nil {
+			t.Skip("the controller cannot be given to a cgroup here: ", c[0])
+		}
+		lent.n++
+		t.Cleanup(func() {
+			lent.Lock()
+			defer lent.Unlock()
+			if lent.n--; lent.n == 0 {
+				_ = os.WriteFile(control, []byte("-"+c[0]), 0) // somebody else may use it by now
+			}
+		})
+		return c[0], c[1], c[2]
 	}
 	t.Skipf("none of the controllers %q can be given to a cgroup here", has)
 	return "", "", ""
