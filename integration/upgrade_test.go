@@ -3,7 +3,6 @@ package integration
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -317,12 +316,12 @@ func TestUpgradeClients(t *testing.T) {
 		}
 		s := os.NewFile(uintptr(fd), "socket")
 		defer s.Close()
-		dir, err := os.Open(f.dir(".svscan"))
+		dir, err := os.Open(f.dir())
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer dir.Close()
-		if err := unix.Connect(fd, &unix.SockaddrUnix{Name: fmt.Sprintf("/proc/self/fd/%d/control", dir.Fd())}); err != nil {
+		if err := unix.Connect(fd, &unix.SockaddrUnix{Name: fmt.Sprintf("/proc/self/fd/%d/.svscan", dir.Fd())}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.WriteString(text); err != nil {
@@ -341,7 +340,7 @@ func TestUpgradeClients(t *testing.T) {
 		go func() { // one that never says anything
 			fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 			if err == nil {
-				_ = unix.Connect(fd, &unix.SockaddrUnix{Name: filepath.Join(f.dir(".svscan"), "control")})
+				_ = unix.Connect(fd, &unix.SockaddrUnix{Name: f.dir(".svscan")})
 				unix.Close(fd)
 			}
 		}()
@@ -371,7 +370,7 @@ func TestUpgradeWhileStarting(t *testing.T) {
 	}
 	f := prepareFault(t, files)
 	f.beginAlone()
-	f.until("it listens", func() bool { return unix.Access(f.dir(".svscan/control"), unix.F_OK) == nil })
+	f.until("it listens", func() bool { return unix.Access(f.dir(".svscan"), unix.F_OK) == nil })
 	for range 10 {
 		if got := f.upgrade(); got.code != 0 {
 			t.Errorf("%v", got)

@@ -46,6 +46,7 @@ type Service struct {
 	awake   bool          // the machine is in somebody's hands
 	over    bool          // the goroutine has ended
 	broken  bool          // the machine is not to be trusted
+	awaits  bool          // the first event is not there yet
 	wake    chan struct{} // hands it to the goroutine
 	frozen  chan struct{} // closed when the machine stands still; nil if it need not
 
@@ -67,6 +68,22 @@ func (s *Service) Restore(m Machine) { s.machine = m }
 func (s *Service) Post(ev Event) {
 	s.mu.Lock()
 	s.box = append(s.box, ev)
+	s.rouse()
+}
+
+// Await has the service do nothing before PostFirst, whatever is posted. It is to be
+// called before Run and Post.
+func (s *Service) Await() {
+	s.mu.Lock()
+	s.awaits = true
+	s.mu.Unlock()
+}
+
+// PostFirst is the Post of the event that the machine begins with.
+func (s *Service) PostFirst(ev Event) {
+	s.mu.Lock()
+	s.awaits = false
+	s.box = append([]Event{ev}, s.box...)
 	s.rouse()
 }
 
@@ -124,6 +141,9 @@ func (s *Service) next(ev *Event) (ok bool) {
 	if s.control {
 		s.control, s.unread = false, true
 	}
+	if s.awaits {
+		return false
+	}
 	if len(s.box) == 0 {
 		if cap(s.box) > 8 {
 			s.box = nil
@@ -147,7 +167,7 @@ func (s *Service) Break() {
 func (s *Service) sleep() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.box) > 0 || s.control {
+	if (len(s.box) > 0 || s.control) && !s.awaits {
 		return false
 	}
 	if s.frozen != nil {

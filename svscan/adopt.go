@@ -34,16 +34,22 @@ func (u *unit) takeOver(left *handoff.Unit) (err error) {
 		u.k.report(Warning, u.name(), "keep a journal of", u.name()+", which a crash would leave unsupervised", err)
 	}
 	ev := supervise.Event{Kind: supervise.EvBoot, Facts: u.facts(), At: u.Now()}
+	u.findLeaf(j != nil && j.Mark.Leaf())
 	switch {
 	case left != nil:
 		m := left.State
 		ev.Kind, ev.Exec = supervise.EvResumed, true
 		switch {
 		case m.PID != 0:
-			ev.PID, ev.Life, ev.Script, ev.Flag = m.PID, m.Life, m.Script, true
+			ev.PID, ev.Life, ev.Script, ev.Flag = m.PID, m.Life, m.Script, !left.Ended
+			if left.Ended {
+				ev.Status = left.End
+				break
+			}
 			if p = left.Stranger; p == nil {
 				p = &handoff.Process{PID: m.PID, FD: -1, Ours: true}
 			}
+			p.Group = j != nil && j.Mark.PID() == m.PID && j.Mark.Group()
 		case m.Asked && j != nil && j.Mark.Life() == m.Life:
 			// A start that took too long to be waited for.
 			if p, err = u.findProcess(&j.Mark, &ev); err != nil {
@@ -61,6 +67,9 @@ func (u *unit) takeOver(left *handoff.Unit) (err error) {
 			return err
 		}
 		u.Restore(m)
+	}
+	if u.holdFirst(ev) {
+		return nil
 	}
 	u.Post(ev)
 	if p != nil {
@@ -100,7 +109,7 @@ func (u *unit) findProcess(mark *servicedir.Mark, ev *supervise.Event) (*handoff
 func (u *unit) attend(p *handoff.Process) {
 	if p.Ours {
 		p.Close()
-		u.k.table.Register(p.PID, u, func() {})
+		u.k.table.Register(p.PID, u, p.Group, func() {})
 		return
 	}
 	u.stranger = p
@@ -153,8 +162,14 @@ func (u *unit) strangerEnded() {
 	}
 	u.stranger, u.endTries = nil, 0
 	u.k.table.Dismiss(p.PID)
+	if p.Group {
+		p.KillGroup()
+	}
 	p.Close()
-	u.Post(supervise.Event{Kind: supervise.EvDied, PID: p.PID, Status: st, At: u.Now()})
+	ev := supervise.Event{Kind: supervise.EvDied, PID: p.PID, Status: st, At: u.Now()}
+	if !u.hold(ev) {
+		u.Post(ev)
+	}
 }
 
 // lockPoll and lockPatience are for a lock that a child of a scanner which was

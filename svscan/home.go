@@ -11,60 +11,47 @@ import (
 	"upkeep/svscan/internal/handoff"
 )
 
-// HomeDir is the scanner's own directory in the scan directory, whose name keeps it
-// from being a service: "lock" says that a scanner is there, and "control" is a
-// stream socket that takes one request a connection, a line, and answers with
-// another: "ok", or what is wrong.
-const HomeDir = ".svscan"
+// HomeSocket is the scanner's own socket in the scan directory, or in the one of the
+// state. It is a stream socket that takes one request a connection, a line, and answers
+// with another: "ok", or what is wrong. It is no directory, so that nobody takes it for
+// a service.
+const HomeSocket = ".svscan"
 
-// home is the open directory. It is nil where there can be none, on a read-only
-// file system or beside another scanner.
+// home is the socket and its directory, which is locked: of several scanners the first
+// has the socket. It is nil where there can be none, as on a read-only file system.
 type home struct {
 	dir    int
-	lock   int
 	socket int
 	file   *os.File // the socket's
 }
 
-// openHome makes the directory and takes its lock.
 func openHome(at string) *home {
-	h := &home{dir: -1, lock: -1, socket: -1}
-	path := at + "/" + HomeDir
-	if err := unix.Mkdir(path, 0o700); err != nil && err != unix.EEXIST {
-		return nil
-	}
+	h := &home{dir: -1, socket: -1}
 	var err error
-	if h.dir, err = unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0); err != nil {
+	if h.dir, err = unix.Open(at, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
 		return nil
 	}
-	var st unix.Stat_t
-	if unix.Fstat(h.dir, &st) != nil || int(st.Uid) != unix.Geteuid() || st.Mode&0o022 != 0 {
-		h.close()
-		return nil // others could put their own socket there
+	if unix.Flock(h.dir, unix.LOCK_EX|unix.LOCK_NB) == nil {
+		h.socket, err = listen(h.dir, at)
 	}
-	h.lock, err = unix.Openat(h.dir, "lock", unix.O_WRONLY|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o600)
-	if err != nil || unix.Flock(h.lock, unix.LOCK_EX|unix.LOCK_NB) != nil {
-		h.close()
-		return nil
-	}
-	if h.socket, err = listen(h.dir, path); err != nil {
+	if err != nil || h.socket < 0 {
 		h.close()
 		return nil
 	}
 	return h
 }
 
-// inheritHome takes the directory over as it was left.
+// inheritHome takes the socket over as it was left.
 func inheritHome(w *handoff.Will) *home {
-	if w.Home < 0 || w.Lock < 0 || w.Socket < 0 {
+	if w.Home < 0 || w.Socket < 0 {
 		return nil
 	}
-	return &home{dir: w.Home, lock: w.Lock, socket: w.Socket}
+	return &home{dir: w.Home, socket: w.Socket}
 }
 
 // listen makes the socket anew in place of the one of a scanner that is no more.
-func listen(dir int, path string) (int, error) {
-	if err := unix.Unlinkat(dir, "control", 0); err != nil && err != unix.ENOENT {
+func listen(dir int, at string) (int, error) {
+	if err := unix.Unlinkat(dir, HomeSocket, 0); err != nil && err != unix.ENOENT {
 		return -1, err
 	}
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
@@ -72,9 +59,12 @@ func listen(dir int, path string) (int, error) {
 		return -1, err
 	}
 	// The name of a socket is short; through the descriptor it always fits.
-	err = unix.Bind(fd, &unix.SockaddrUnix{Name: "/proc/self/fd/" + strconv.Itoa(dir) + "/control"})
+	err = unix.Bind(fd, &unix.SockaddrUnix{Name: "/proc/self/fd/" + strconv.Itoa(dir) + "/" + HomeSocket})
 	if err == unix.ENOENT {
-		err = unix.Bind(fd, &unix.SockaddrUnix{Name: path + "/control"})
+		err = unix.Bind(fd, &unix.SockaddrUnix{Name: at + "/" + HomeSocket})
+	}
+	if err == nil {
+		err = unix.Fchmodat(dir, HomeSocket, 0o600, 0)
 	}
 	if err == nil {
 		err = unix.Listen(fd, 16)
@@ -165,13 +155,13 @@ func (s *Scanner) attend(fd int) {
 // close gives all up. With the lock goes the right to the socket's name.
 func (h *home) close() {
 	if h.socket >= 0 {
-		_ = unix.Unlinkat(h.dir, "control", 0)
+		_ = unix.Unlinkat(h.dir, HomeSocket, 0)
 	}
 	if h.file != nil {
 		h.file.Close()
 		h.socket = -1
 	}
-	for _, fd := range []int{h.socket, h.lock, h.dir} {
+	for _, fd := range []int{h.socket, h.dir} {
 		if fd >= 0 {
 			unix.Close(fd)
 		}

@@ -43,6 +43,9 @@ type Config struct {
 	// CopyTable has every child get a copy of the descriptor table, as where the
 	// kernel offers no other way.
 	CopyTable bool
+	// Cgroups sees to it that nothing outlives any service, as a file cgroup does
+	// for one.
+	Cgroups bool
 	// NoWatch polls instead of watching, as where inotify is refused.
 	NoWatch bool
 
@@ -101,12 +104,15 @@ type kernel struct {
 	manager atomic.Pointer[manager]
 	flushed chan struct{} // answers of the disk lanes
 
+	base lazyBase
+
 	mu        sync.Mutex
 	units     []*unit // by token
 	free      []uint32
 	made      int           // units, so as to spread them over the disk lanes
 	watched   map[int]*unit // by watch
 	unwatched bool          // and said so
+	uncaged   error         // why there was no cgroup, as it was reported
 }
 
 // textFiles says when runit's pid and stat are written.
@@ -320,6 +326,8 @@ func (k *kernel) deliver(token uint64) {
 	case u == nil:
 	case token&strangerToken != 0:
 		u.strangerChanged()
+	case token&leafToken != 0:
+		u.leafChanged()
 	default:
 		u.PostControl()
 	}

@@ -31,7 +31,7 @@ type manager struct {
 const readyWithin = 10 * time.Second
 
 // pulseToken is the pump's token for the manager's bell.
-const pulseToken = 4 << 32
+const pulseToken = 8 << 32
 
 // newManager finds the manager in an environment. It is nil if there is none.
 func newManager(k *kernel, environ []string) *manager {

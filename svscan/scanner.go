@@ -352,6 +352,10 @@ func (s *Scanner) read() (*os.File, []string, error) {
 		return nil, nil, err
 	}
 	if id := servicedir.IdentityOf(&st); id != s.scanDir {
+		if s.home != nil && s.scanDir != (servicedir.Identity{}) && s.k.store == nil {
+			s.home.close() // it is in the old one
+			s.home = nil
+		}
 		s.scanDir = id
 		if s.tree != nil {
 			if err := s.tree.Again(); err != nil {
@@ -730,6 +734,7 @@ func (s *Scanner) advance(e *entry) {
 	// First, or the death that the end of the pipe brings would be news to it.
 	if e.log.up {
 		e.log.unit.Post(supervise.Event{Kind: supervise.EvDrain, At: e.log.unit.Now()})
+		e.log.unit.stopWaiting()
 	}
 	if e.pipe[1] >= 0 {
 		unix.Close(e.pipe[1])

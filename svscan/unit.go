@@ -40,6 +40,8 @@ type unit struct {
 	endTries  int8
 	lockTries int8
 	pipe      atomic.Uint64 // inode of the log pipe, or 0
+	cage      *cage         // where nothing may outlive the service; under mu
+	lock      *serviceLock  // where it has lock-fd; likewise
 
 	request spawn.Request                    // for run, finish and the like: one at a time
 	timers  *[supervise.Timers]*time.Timer   // made when the first is armed
@@ -109,6 +111,9 @@ const (
 	jobClose         // give everything up
 	jobTexts         // write runit's text files
 	jobEnd           // see how a process that is not our child has ended
+	jobStart         // start a script that needs what is in the directory
+	jobNeeds         // see whether they do
+	jobLeaf          // see whether it is empty
 	jobState         // only a name for what could not be written
 
 	urgentJobs = ^(jobOpen | jobTexts)
@@ -193,11 +198,20 @@ func (u *unit) write(level int) {
 		u.Post(supervise.Event{Kind: supervise.EvFacts, Facts: u.facts(), Flag: todo&jobRunFacts != 0, At: u.Now()})
 		u.mirror()
 	}
+	if todo&jobNeeds != 0 {
+		u.lookForNeeds()
+	}
 	if todo&jobConsult != 0 {
 		u.startControl()
 	}
 	if todo&jobEnd != 0 {
 		u.strangerEnded()
+	}
+	if todo&jobLeaf != 0 {
+		u.clearLeaf()
+	}
+	if todo&jobStart != 0 {
+		u.startPrepared()
 	}
 	if todo&jobFinish != 0 {
 		u.startFinish()
@@ -255,6 +269,7 @@ func (u *unit) open() {
 		u.opened(err)
 		return
 	}
+	u.lookForNeeds()
 	if err := u.takeOver(left); err != nil {
 		u.k.detach(u)
 		d.Close()
@@ -281,7 +296,7 @@ func (u *unit) reportRemade(r servicedir.Remade) {
 // check has the FIFOs looked at: clients of a replaced one talk to nobody.
 func (u *unit) check() {
 	u.mu.Lock()
-	u.order(jobCheck)
+	u.order(jobCheck | jobNeeds)
 	u.mu.Unlock()
 }
 
@@ -324,6 +339,8 @@ func (u *unit) entryChanged(name string) {
 		j = jobRunFacts
 	case "finish", "stop", "control", "down":
 		j = jobFacts
+	case "cgroup", "lock-fd":
+		j = jobNeeds
 	case "log":
 		if u.entry != nil && !u.log {
 			u.entry.scanner.post(message{kind: msgScan})
@@ -366,15 +383,24 @@ func (u *unit) Spawn(s supervise.Script, life uint32, last supervise.WaitStatus)
 		u.mu.Unlock()
 		return
 	}
+	u.request.Lock = nil
+	if u.cage != nil || u.lock != nil {
+		u.order(jobStart)
+		u.mu.Unlock()
+		return
+	}
 	u.mu.Unlock()
-	p := u.k.run
+	u.spawn(&u.request, u.programOf(s), u)
+}
+
+func (u *unit) programOf(s supervise.Script) *spawn.Program {
 	switch s {
 	case supervise.ScriptStart:
-		p = u.k.start
+		return u.k.start
 	case supervise.ScriptStop:
-		p = u.k.stop
+		return u.k.stop
 	}
-	u.spawn(&u.request, p, u)
+	return u.k.run
 }
 
 func (u *unit) spawn(r *spawn.Request, p *spawn.Program, owner spawn.Owner) {
@@ -428,6 +454,7 @@ func (u *unit) startFinish() {
 		u.notStarted(err, true, time.Now())
 		return
 	}
+	u.prepare()
 	u.spawn(&u.request, p, u)
 }
 
@@ -443,6 +470,7 @@ func (u *unit) answered() {
 // Started implements spawn.Owner. Its Proceed is the service's.
 func (u *unit) Started(pid int32, at time.Time) {
 	u.answered()
+	u.lockAnswered()
 	u.Append(supervise.Event{Kind: supervise.EvStarted, PID: pid, At: u.k.instant(at)})
 }
 
@@ -458,6 +486,7 @@ func (u *unit) notStarted(err error, exec bool, at time.Time) {
 	if err != nil {
 		u.reportStart(err, exec)
 	}
+	u.lockAnswered()
 	u.Post(supervise.Event{Kind: supervise.EvStartFailed, Exec: exec, At: u.k.instant(at)})
 }
 
@@ -499,8 +528,11 @@ func (u *unit) Slow() {
 
 // Died implements reap.Owner.
 func (u *unit) Died(pid int32, st uint32) {
-	u.Append(supervise.Event{Kind: supervise.EvDied, PID: pid, Status: supervise.WaitStatus(st), At: u.Now()})
-	u.Proceed()
+	ev := supervise.Event{Kind: supervise.EvDied, PID: pid, Status: supervise.WaitStatus(st), At: u.Now()}
+	if !u.hold(ev) {
+		u.Append(ev)
+		u.Proceed()
+	}
 }
 
 // Signal implements supervise.Port.
@@ -540,6 +572,7 @@ func (u *unit) Disarm(t supervise.Timer) {
 func (u *unit) Announce(m *supervise.Machine) {
 	u.mu.Lock()
 	u.state = *m
+	abandon := (m.Exiting || m.Want == status.WantDown) && u.abandonLock()
 	if m.PID != 0 {
 		u.faults[u.script], u.fresh, u.busy = 0, false, false
 	}
@@ -548,6 +581,9 @@ func (u *unit) Announce(m *supervise.Machine) {
 		u.order(jobTexts)
 	}
 	u.mu.Unlock()
+	if abandon {
+		u.notStarted(nil, false, time.Now())
+	}
 }
 
 // Emit implements supervise.Port.
@@ -625,6 +661,8 @@ func (u *unit) close() {
 	if u.k.texts == textsLater {
 		u.writeTexts()
 	}
+	u.dropCage()
+	u.dropLock()
 	u.k.detach(u)
 	_ = u.dir.Forget() // a process in it would be found dead
 	u.dir.Close()
@@ -643,6 +681,8 @@ func (u *unit) over() {
 // abandon gives a unit up so that another can take its process over, as after the
 // end of a scanner. The directory itself stays open for that.
 func (u *unit) abandon() {
+	u.leaveCage()
+	u.dropLock()
 	u.k.detach(u)
 	u.k.table.Disown(u)
 	if p := u.stranger; p != nil {
@@ -666,6 +706,7 @@ func (u *unit) abandon() {
 }
 
 func (u *unit) writeStatus() {
+	u.giveLock()
 	u.mu.Lock()
 	m, changes := u.state, u.changes
 	u.changes = nil

@@ -308,9 +308,9 @@ func held() *unix.Sigset_t {
 
 // will says what there is to be left, with the machines as machine finds them.
 func (s *Scanner) will(machine func(*unit) supervise.Machine) *handoff.Will {
-	w := &handoff.Will{Home: -1, Lock: -1, Socket: -1}
+	w := &handoff.Will{Home: -1, Socket: -1}
 	if s.home != nil {
-		w.Home, w.Lock, w.Socket = s.home.dir, s.home.lock, s.home.socket
+		w.Home, w.Socket = s.home.dir, s.home.socket
 	}
 	for _, e := range s.entries {
 		if !e.main.up && !e.log.up {
@@ -329,11 +329,12 @@ func (x *slot) leave(machine func(*unit) supervise.Machine) *handoff.Unit {
 		return nil
 	}
 	m := machine(x.unit)
-	if !m.Booted || m.Phase == supervise.PhaseGone {
-		return nil // what is over is closed; it may come again
+	end, ended := x.unit.heldEnd()
+	if !m.Booted || m.Restored && !ended || m.Phase == supervise.PhaseGone {
+		return nil // what is over is closed; it may come again, as what has not begun
 	}
 	left := handoff.Leave(x.unit.dir)
-	left.Stranger, left.State = x.unit.stranger, m
+	left.Stranger, left.State, left.Ended, left.End = x.unit.stranger, m, ended, end
 	return left
 }
 

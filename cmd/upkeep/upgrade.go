@@ -83,7 +83,7 @@ var errGone = errors.New("it has ended")
 
 // ask sends a request to the svscan of a directory and returns its answer.
 func ask(dir, request string) (answer string, err error) {
-	at, err := unix.Open(dir+"/"+svscan.HomeDir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	at, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return "", err
 	}
@@ -93,12 +93,18 @@ func ask(dir, request string) (answer string, err error) {
 		return "", err
 	}
 	defer unix.Close(fd)
-	err = unix.Connect(fd, &unix.SockaddrUnix{Name: "/proc/self/fd/" + strconv.Itoa(at) + "/control"})
+	err = unix.Connect(fd, &unix.SockaddrUnix{Name: "/proc/self/fd/" + strconv.Itoa(at) + "/" + svscan.HomeSocket})
 	if err == unix.ENOENT {
-		err = unix.Connect(fd, &unix.SockaddrUnix{Name: dir + "/" + svscan.HomeDir + "/control"})
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: dir + "/" + svscan.HomeSocket})
 	}
 	if err != nil {
 		return "", err
+	}
+	// Who can write to the directory could have put a socket of his own there.
+	if cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED); err != nil {
+		return "", err
+	} else if cred.Uid != 0 && int(cred.Uid) != unix.Geteuid() && unix.Geteuid() != 0 {
+		return "", unix.EPERM
 	}
 	socket := cli.FD(fd)
 	if _, err := socket.WriteString(request + "\n"); err != nil {

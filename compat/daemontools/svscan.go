@@ -2,6 +2,7 @@ package daemontools
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"upkeep/compat/cli"
@@ -10,16 +11,19 @@ import (
 	"upkeep/svscan"
 )
 
-// Svscan is svscan [--dialect NAME] [--state DIR] [DIR]: it supervises every service
-// directory below the second DIR, or below the working directory, until TERM or INT
-// stop it in order. HUP makes it scan at once and stop the services whose directories
-// are gone; QUIT ends it and leaves them all running. With --state everything that is written is below that directory.
+// Svscan is svscan [--dialect NAME] [--state DIR] [--cgroups] [DIR]: it supervises every
+// service directory below the second DIR, or below the working directory, until TERM or
+// INT stop it in order. HUP makes it scan at once and stop the services whose directories
+// are gone; QUIT ends it and leaves them all running. With --state everything that is
+// written is below that directory. With --cgroups nothing outlives its service, as with a
+// file cgroup in each.
 // Exit: 0 after a stop or QUIT, 100 for wrong usage, 111 when it could not begin.
 func Svscan(env *cli.Env, args []string) int {
 	state := ""
+	args, cgroups := withoutFlag(args, "--cgroups")
 	d, operands, ok := parseOptions(env, args, &state)
 	if !ok {
-		return env.Usage("svscan", "svscan [--dialect daemontools|encore|runit|s6] [--state dir] [dir]")
+		return env.Usage("svscan", "svscan [--dialect daemontools|encore|runit|s6] [--state dir] [--cgroups] [dir]")
 	}
 	dir := "."
 	if len(operands) > 0 {
@@ -29,7 +33,7 @@ func Svscan(env *cli.Env, args []string) int {
 		return env.Fatal("svscan", "unable to chdir to "+dir, err)
 	}
 	s, err := svscan.New(svscan.Config{
-		Dir: dir, StateDir: state, Dialect: d, Signals: true,
+		Dir: dir, StateDir: state, Dialect: d, Signals: true, Cgroups: cgroups,
 		Report: func(r svscan.Report) { Say(env, r) },
 	})
 	if err != nil {
@@ -65,6 +69,20 @@ func Supervise(env *cli.Env, args []string) int {
 		return env.Fatal("supervise", "unable to "+step.Verb+" "+dir+"/"+step.File, step.Err)
 	}
 	return env.Fatal("supervise", "unable to supervise "+dir, root(err))
+}
+
+// withoutFlag takes a flag out of the options, which end before the first operand.
+func withoutFlag(args []string, flag string) (rest []string, given bool) {
+	for i := 1; i < len(args) && strings.HasPrefix(args[i], "--") && args[i] != "--"; i++ {
+		if args[i] == flag {
+			rest, _ = withoutFlag(slices.Delete(slices.Clone(args), i, i+1), flag)
+			return rest, true
+		}
+		if args[i] == "--dialect" {
+			i++
+		}
+	}
+	return args, false
 }
 
 // Dialect takes --dialect NAME out of the arguments of a program that belongs to

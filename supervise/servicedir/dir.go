@@ -335,6 +335,9 @@ func Facts(fd int) supervise.Facts {
 // Logged tells whether there may be a log service.
 func Logged(fd int) bool { return exists(fd, "log") }
 
+// Caged tells whether nothing may outlive the service: it has a file cgroup.
+func Caged(fd int) bool { return exists(fd, "cgroup") }
+
 // exists is false only for what is certainly not there.
 func exists(dir int, name string) bool {
 	var st unix.Stat_t

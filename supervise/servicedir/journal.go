@@ -47,7 +47,7 @@ type Mark [8]uint64
 
 // Indices of a Mark's words.
 const (
-	MarkLife   = iota // low half: Action.Life; high half: the Script
+	MarkLife   = iota // low half: Action.Life; then the Script, and MarkLeaf or MarkGroup
 	MarkPID           // the process
 	MarkBefore        // CLOCK_BOOTTIME before it was made, in nanoseconds
 	MarkAfter         // the same when it was there
@@ -57,11 +57,21 @@ const (
 	MarkSum           // makes the exclusive or of all MarkSalt
 )
 
+// Flags in MarkLife: nothing that the process forked is to outlive it.
+const (
+	MarkLeaf  = 1 << 40 // it is in a cgroup of its own, which is killed
+	MarkGroup = 1 << 41 // it leads a process group, which is killed
+)
+
 // MarkSalt is the exclusive or of all words of a valid Mark.
 const MarkSalt = 0x6b7261_6d70756b65
 
 // Life is which start of its service the process came of.
 func (m *Mark) Life() uint32 { return uint32(m[MarkLife]) }
+
+// Leaf and Group tell how it is seen to that nothing outlives the process.
+func (m *Mark) Leaf() bool  { return m[MarkLife]&MarkLeaf != 0 }
+func (m *Mark) Group() bool { return m[MarkLife]&MarkGroup != 0 }
 
 // Script is what it runs.
 func (m *Mark) Script() supervise.Script { return supervise.Script(m[MarkLife] >> 32) }

@@ -21,6 +21,7 @@ type Process struct {
 	PID   int32
 	FD    int  // pidfd, or -1 where there are none
 	Ours  bool // our child: the reaper hears of its end
+	Group bool // KillGroup is wanted when it has ended
 	start uint64
 }
 
@@ -114,6 +115,7 @@ func Find(m *servicedir.Mark) (p *Process, hidden bool) {
 	}
 	p.start = st.start
 	p.Ours = err == nil && st.parent == os.Getpid()
+	p.Group = m.Group()
 	return p, false
 }
 
@@ -157,6 +159,22 @@ func (p *Process) Signal(sig unix.Signal, group bool) error {
 	}
 	return unix.Kill(int(p.PID), sig)
 }
+
+// KillGroup kills what is left of the group that the process led.
+func (p *Process) KillGroup() {
+	if p.FD >= 0 {
+		// The group of this very process, whoever has its number (Linux 6.9).
+		if err := unix.PidfdSendSignal(p.FD, unix.SIGKILL, nil, pidfdSignalProcessGroup); err != unix.EINVAL {
+			return
+		}
+	}
+	// As long as the group has a member nobody else gets its number.
+	if st, err := readStat(p.PID); err == nil && st.start == p.start || unix.Kill(int(p.PID), 0) == unix.ESRCH {
+		_ = unix.Kill(-int(p.PID), unix.SIGKILL)
+	}
+}
+
+const pidfdSignalProcessGroup = 1 << 2
 
 // Alive tells whether the process still runs; one that has ended and was not
 // reaped does not.

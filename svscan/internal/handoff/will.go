@@ -19,10 +19,10 @@ import (
 // Will is what a scanner leaves to the program that it becomes by an exec:
 // descriptors, and what cannot be found out from them.
 type Will struct {
-	// Home, Lock and Socket are of the scanner's own directory; each may be -1.
-	Home, Lock, Socket int
-	Clients            []int // who wait for the answer
-	Entries            []Entry
+	// Home is the directory with the scanner's socket; both may be -1.
+	Home, Socket int
+	Clients      []int // who wait for the answer
+	Entries      []Entry
 }
 
 // Entry is a directory of the scan directory.
@@ -41,6 +41,10 @@ type Unit struct {
 	Dir, Home, Theirs, Lock, Control, OK int
 	Stranger                             *Process // the process, if it is not our child
 	State                                supervise.Machine
+	// Ended tells that the process has ended, as End says, and the machine does not
+	// know yet.
+	Ended bool
+	End   supervise.WaitStatus
 }
 
 // The text of a will is one of lines, each a word and fields NAME=VALUE. Readers
@@ -58,7 +62,7 @@ var ErrWill = errors.New("left by an unknown program")
 // Append writes the will as text.
 func (w *Will) Append(b []byte) []byte {
 	b = fmt.Appendf(b, "%s%d\n", willHead, willVersion)
-	b = fmt.Appendf(b, "scanner home=%d lock=%d socket=%d\n", w.Home, w.Lock, w.Socket)
+	b = fmt.Appendf(b, "scanner home=%d socket=%d\n", w.Home, w.Socket)
 	for _, fd := range w.Clients {
 		b = fmt.Appendf(b, "client socket=%d\n", fd)
 	}
@@ -81,6 +85,9 @@ func (u *Unit) append(b []byte, word string) []byte {
 	if p := u.Stranger; p != nil {
 		b = fmt.Appendf(b, " pid=%d pidfd=%d start=%d", p.PID, p.FD, p.start)
 	}
+	if u.Ended {
+		b = fmt.Appendf(b, " end=%d", uint32(u.End))
+	}
 	return append(b, '\n')
 }
 
@@ -92,7 +99,7 @@ func ParseWill(b []byte) (*Will, error) {
 	if version, err := strconv.Atoi(string(digits)); !ok || err != nil || version < 1 || version > willVersion {
 		return nil, ErrWill
 	}
-	w := &Will{Home: -1, Lock: -1, Socket: -1}
+	w := &Will{Home: -1, Socket: -1}
 	n := 1
 	for line := range bytes.Lines(rest) {
 		n++
@@ -111,7 +118,7 @@ func (w *Will) line(b []byte) error {
 	}
 	switch string(word) {
 	case "scanner":
-		w.Home, w.Lock, w.Socket = f.fd("home"), f.fd("lock"), f.fd("socket")
+		w.Home, w.Socket = f.fd("home"), f.fd("socket")
 	case "client":
 		if fd := f.fd("socket"); fd >= 0 {
 			w.Clients = append(w.Clients, fd)
@@ -155,6 +162,9 @@ func (f *fields) unit() *Unit {
 			PID: int32(f.number("pid", math.MaxInt32)), FD: f.fd("pidfd"), start: f.number("start", math.MaxUint64),
 		}
 	}
+	if u.Ended = f.has("end"); u.Ended {
+		u.End = supervise.WaitStatus(f.number("end", math.MaxUint32))
+	}
 	if u.Dir < 0 || u.Lock < 0 || u.Control < 0 {
 		f.fail("dir")
 	}
@@ -189,7 +199,7 @@ func (w *Will) Descriptors() (list []int) {
 			}
 		}
 	}
-	add(w.Home, w.Lock, w.Socket)
+	add(w.Home, w.Socket)
 	add(w.Clients...)
 	for i := range w.Entries {
 		e := &w.Entries[i]

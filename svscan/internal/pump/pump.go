@@ -32,7 +32,16 @@ func New() (*Pump, error) {
 // Add watches fd for input. Each time more arrives, token is delivered once: the
 // owner then reads until there is nothing left. Closing fd ends the watch.
 func (p *Pump) Add(fd int, token uint64) error {
-	ev := unix.EpollEvent{Events: unix.EPOLLIN | edge, Fd: int32(token), Pad: int32(token >> 32)}
+	return p.add(fd, unix.EPOLLIN, token)
+}
+
+// AddPriority is Add for the files of cgroups, of whose changes it tells.
+func (p *Pump) AddPriority(fd int, token uint64) error {
+	return p.add(fd, unix.EPOLLPRI, token)
+}
+
+func (p *Pump) add(fd int, events uint32, token uint64) error {
+	ev := unix.EpollEvent{Events: events | edge, Fd: int32(token), Pad: int32(token >> 32)}
 	if err := unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
 		return fmt.Errorf("unable to add to epoll: %w", err)
 	}

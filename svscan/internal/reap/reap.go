@@ -35,8 +35,9 @@ type Table struct {
 	mu        sync.Mutex
 	owners    map[int32]Owner
 	strangers map[int32]Stranger
-	early     map[int32]uint32 // ended while some start was under way
-	handler   sigaction        // the runtime's, for SIGCHLD
+	groups    map[int32]struct{} // leaders whose groups are killed when they end
+	early     map[int32]uint32   // ended while some start was under way
+	handler   sigaction          // the runtime's, for SIGCHLD
 	starting  int
 	telling   int       // batches of deaths that owners are being told of
 	paused    bool      // nobody reaps
@@ -72,14 +73,25 @@ func (t *Table) endStart() {
 
 // Register ends a start with the child it made. started is called first, so that
 // nobody hears of the end before the beginning; it must neither block nor call
-// back.
-func (t *Table) Register(pid int32, owner Owner, started func()) {
+// back. With group, the process group that the child leads is killed when it ends.
+func (t *Table) Register(pid int32, owner Owner, group bool, started func()) {
 	t.mu.Lock()
 	started()
 	status, dead := t.early[pid]
 	if dead {
 		delete(t.early, pid)
+		if group && syscall.Kill(int(pid), 0) == syscall.ESRCH {
+			// It has been reaped. If there is such a group, it was never empty, since
+			// its number would have gone to a process first.
+			_ = syscall.Kill(-int(pid), syscall.SIGKILL)
+		}
 	} else {
+		if group {
+			if t.groups == nil {
+				t.groups = make(map[int32]struct{})
+			}
+			t.groups[pid] = struct{}{}
+		}
 		if t.owners == nil {
 			t.owners = make(map[int32]Owner)
 		}
@@ -222,7 +234,13 @@ func (t *Table) reapAll(batch []exit) []exit {
 	t.telling++
 	for {
 		var status syscall.WaitStatus
-		pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
+		next := -1
+		if len(t.groups) > 0 {
+			if next = t.killGroup(); next == 0 {
+				return batch
+			}
+		}
+		pid, err := syscall.Wait4(next, &status, syscall.WNOHANG, nil)
 		if err == syscall.EINTR {
 			continue
 		}
@@ -277,6 +295,27 @@ func (t *Table) cond() *sync.Cond {
 	}
 	return &t.changed
 }
+
+// killGroup finds the child that is to be reaped next, 0 if there is none, and
+// kills its group if that is asked for: as long as it is a zombie, nobody else can
+// have its number.
+func (t *Table) killGroup() (pid int) {
+	var info [128]byte
+	_, _, errno := syscall.RawSyscall6(unix.SYS_WAITID, unix.P_ALL, 0,
+		uintptr(unsafe.Pointer(&info)), unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, 0, 0)
+	if errno != 0 {
+		return -1 // wait4 will say what it is
+	}
+	p := *(*int32)(unsafe.Pointer(&info[siPID]))
+	if _, ok := t.groups[p]; ok {
+		delete(t.groups, p)
+		_ = syscall.Kill(-int(p), syscall.SIGKILL) // ESRCH: it leads none
+	}
+	return int(p)
+}
+
+// siPID is where siginfo_t has the pid: aligned as a pointer, after three int.
+const siPID = (12 + unsafe.Sizeof(uintptr(0)) - 1) &^ (unsafe.Sizeof(uintptr(0)) - 1)
 
 // waitAny waits for any child to end and leaves it a zombie.
 func waitAny(info *[128]byte, options uintptr) syscall.Errno {

@@ -1,6 +1,7 @@
 package reap
 
 import (
+	"fmt"
 	"os"
 	"sync"
 	"syscall"
@@ -46,7 +47,7 @@ func start(t *testing.T, script string) (int32, *owner) {
 	o := &owner{died: make(chan uint32, 1)}
 	table.Begin()
 	pid := fork(t, script)
-	table.Register(pid, o, func() { o.started = true })
+	table.Register(pid, o, false, func() { o.started = true })
 	return pid, o
 }
 
@@ -88,9 +89,54 @@ func TestExitBeforeRegister(t *testing.T) {
 	for syscall.Kill(int(pid), 0) == nil {
 		time.Sleep(time.Millisecond)
 	}
-	table.Register(pid, o, func() { o.started = true })
+	table.Register(pid, o, false, func() { o.started = true })
 	if st := receive(t, o.died); st != 3<<8 {
 		t.Errorf("status %#x", st)
+	}
+}
+
+// A child's group is killed when it ends, and nobody else's is; also if it ended
+// before it was registered.
+func TestGroup(t *testing.T) {
+	t.Parallel()
+	for _, early := range []bool{false, true} {
+		for _, group := range []bool{true, false} {
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			o := &owner{died: make(chan uint32, 1)}
+			table.Begin()
+			child, err := syscall.ForkExec("/bin/sh", []string{"sh", "-c", "sleep 1000 & echo $!; exit 4"},
+				&syscall.ProcAttr{Env: []string{"PATH=/bin:/usr/bin"}, Files: []uintptr{0, w.Fd(), 2}, Sys: &syscall.SysProcAttr{Setpgid: true}})
+			w.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for early && syscall.Kill(child, 0) == nil {
+				time.Sleep(time.Millisecond)
+			}
+			table.Register(int32(child), o, group, func() { o.started = true })
+			if st := receive(t, o.died); st != 4<<8 {
+				t.Errorf("status %#x", st)
+			}
+			var helper int
+			if _, err := fmt.Fscan(r, &helper); err != nil {
+				t.Fatal(err)
+			}
+			if !group {
+				if err := syscall.Kill(helper, 0); err != nil {
+					t.Errorf("early %v: a helper of another group: %v", early, err)
+				}
+				_ = syscall.Kill(helper, syscall.SIGKILL)
+			}
+			for end := time.Now().Add(20 * time.Second); syscall.Kill(helper, 0) == nil; time.Sleep(time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatalf("early %v: a helper is not killed", early)
+				}
+			}
+		}
 	}
 }
 

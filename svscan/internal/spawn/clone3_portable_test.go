@@ -3,3 +3,5 @@
 package spawn
 
 func setNoClone3(bool) bool { return false }
+
+const portable = true

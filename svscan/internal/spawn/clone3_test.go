@@ -3,3 +3,5 @@
 package spawn
 
 func setNoClone3(on bool) bool { return noClone3.Swap(on) }
+
+const portable = false

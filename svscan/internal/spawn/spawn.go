@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"upkeep/supervise/servicedir"
+	"upkeep/svscan/internal/cgroup"
 	"upkeep/svscan/internal/handoff"
 	"upkeep/svscan/internal/lane"
 	"upkeep/svscan/internal/reap"
@@ -76,8 +77,13 @@ type Request struct {
 	Stdout  int
 	Notify  int // becomes NotifyAt in the child; -1 for none
 	At      int
-	Session bool // setsid
-	Group   bool // setpgid
+	Lock    *Passed // another, unless it is nil
+	Session bool    // setsid
+	Group   bool    // setpgid
+	// KillGroup has the process's group, which it must lead, killed when it ends.
+	KillGroup bool
+	// Leaf, unless it is nil, is the cgroup in which the process comes to life.
+	Leaf *cgroup.Leaf
 	// Journal, unless it is -1, is where the process writes Mark before it
 	// executes the program. MarkLife and the pipes are the caller's.
 	Journal int
@@ -85,6 +91,12 @@ type Request struct {
 
 	node lane.Node[*Request]
 }
+
+// Passed is a descriptor that becomes At in the child.
+type Passed struct{ FD, At int }
+
+// extras is how many descriptors a process may get beside the standard ones.
+const extras = 2
 
 // lanes is how many starts are under way at a time. While one waits for its exec,
 // the other's runs.
@@ -118,7 +130,7 @@ type Spawner struct {
 type slots [perStart]int
 
 const (
-	perStart = 3 // of standard input, standard output and Notify
+	perStart = 2 + extras // of standard input, standard output, Notify and Lock
 	// sets is more than there are lanes: a start that hangs keeps its own.
 	sets = 2 * lanes
 	// Slots is how many descriptors a Spawner occupies.
@@ -232,6 +244,14 @@ func (s *Spawner) giveBack(set slots) {
 // start does one request.
 func (s *Spawner) start(c *child, r *Request) {
 	at := time.Now()
+	leaf := entrance{-1, -1}
+	if r.Leaf != nil {
+		if err := leaf.open(r.Leaf); err != nil {
+			r.Owner.StartFailed(err, false, at)
+			return
+		}
+		defer leaf.close()
+	}
 	set, ok := s.reserve()
 	if ok {
 		defer s.giveBack(set)
@@ -239,10 +259,13 @@ func (s *Spawner) start(c *child, r *Request) {
 	for {
 		copying := !ok || s.copying.Load()
 		*c = child{
-			dir: r.Dir, fds: [3]int{r.Stdin, r.Stdout, -1}, extra: r.Notify, extraAt: r.At,
+			dir: r.Dir, fds: [3]int{r.Stdin, r.Stdout, -1}, extra: [extras]Passed{{r.Notify, r.At}, {-1, 0}},
 			path: r.Program.path, argv: &r.Program.argv[0], env: &s.env[0],
 			limit: s.limit, ignored: s.ignored, session: r.Session, group: r.Group,
-			journal: r.Journal, mark: r.Mark, handles: s.handles,
+			journal: r.Journal, mark: r.Mark, handles: s.handles, leaf: leaf,
+		}
+		if r.Lock != nil {
+			c.extra[1] = *r.Lock
 		}
 		if c.journal >= 0 {
 			c.mark[servicedir.MarkBefore] = handoff.Boottime()
@@ -272,11 +295,11 @@ func (s *Spawner) start(c *child, r *Request) {
 			continue
 		case c.errno != 0:
 			s.table.Abort()
-			r.Owner.StartFailed(c.errno, true, at)
+			r.Owner.StartFailed(c.errno, !c.barred, at)
 		default:
 			// The request may be used again as soon as the owner knows.
 			owner := r.Owner
-			s.table.Register(int32(pid), owner, func() { owner.Started(int32(pid), at) })
+			s.table.Register(int32(pid), owner, r.KillGroup, func() { owner.Started(int32(pid), at) })
 			helped := c == s.helper.Load()
 			if helped && s.before != nil {
 				s.before()
@@ -290,9 +313,30 @@ func (s *Spawner) start(c *child, r *Request) {
 	}
 }
 
+// entrance is what leads into a cgroup: descriptors, or -1.
+type entrance struct {
+	dir   int // for CLONE_INTO_CGROUP
+	procs int // for a child that has to go in by itself
+}
+
+func (e *entrance) open(l *cgroup.Leaf) (err error) {
+	if e.dir, err = l.Dir(); err != nil {
+		return err
+	}
+	if e.procs, err = l.Procs(); err != nil {
+		unix.Close(e.dir)
+	}
+	return err
+}
+
+func (e *entrance) close() {
+	unix.Close(e.dir)
+	unix.Close(e.procs)
+}
+
 // occupy puts what the child will need into slots.
 func (c *child) occupy(set *slots) error {
-	for i, fd := range [...]*int{&c.fds[0], &c.fds[1], &c.extra} {
+	for i, fd := range [...]*int{&c.fds[0], &c.fds[1], &c.extra[0].FD, &c.extra[1].FD} {
 		if *fd >= 0 {
 			if err := unix.Dup3(*fd, set[i], unix.O_CLOEXEC); err != nil {
 				return err

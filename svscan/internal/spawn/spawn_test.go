@@ -193,6 +193,42 @@ func TestDescriptors(t *testing.T) {
 	})
 }
 
+// TestTwoExtras: each comes where it belongs, whatever our own numbers are.
+func TestTwoExtras(t *testing.T) {
+	both(t, func(t *testing.T, s *Spawner) {
+		one, err := os.CreateTemp(t.TempDir(), "one")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer one.Close()
+		two, err := os.CreateTemp(t.TempDir(), "two")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer two.Close()
+		for i := range 30 {
+			at := [2]int{i % 30, (i + 1 + i%3) % 30}
+			if at[0] == 1 || at[1] == 1 {
+				continue // which tells
+			}
+			script := fmt.Sprintf("readlink /proc/$$/fd/%d /proc/$$/fd/%d; set -- /proc/$$/fd/*; echo $#", at[0], at[1])
+			got := output(t, s, "/", script, func(r *Request) {
+				r.Notify, r.At = int(one.Fd()), at[0]
+				r.Lock = &Passed{int(two.Fd()), at[1]}
+			})
+			n := 4 // with the directory that the shell reads
+			for _, x := range at {
+				if x > 2 {
+					n++
+				}
+			}
+			if want := fmt.Sprintf("%s\n%s\n%d\n", one.Name(), two.Name(), n); got != want {
+				t.Errorf("at %d: %q, expected is %q", at, got, want)
+			}
+		}
+	})
+}
+
 func TestSession(t *testing.T) {
 	both(t, func(t *testing.T, s *Spawner) {
 		const ids = `set -- $(cat /proc/$$/stat); [ $5 = $$ ] && echo leads group; [ $6 = $$ ] && echo leads session; :`

@@ -36,11 +36,18 @@ type cloneArgs struct {
 // handlers (Linux 5.5); without it they are reset one by one.
 const cloneClearSighand = 1 << 32
 
+// cloneIntoCgroup starts the child in a cgroup (Linux 5.7).
+const cloneIntoCgroup = 1 << 33
+
 // closeRangeUnshare is CLOSE_RANGE_UNSHARE (Linux 5.9).
 const closeRangeUnshare = 2
 
 // noClone3 is set where the kernel or a seccomp filter refuses clone3.
 var noClone3 atomic.Bool
+
+// noIntoCgroup is set where clone3 does not know of cgroups, or kills who is cloned
+// into one: since Linux 6.14, if our own cgroup was ever killed, and that one not.
+var noIntoCgroup atomic.Bool
 
 const signals = 64
 
@@ -50,8 +57,7 @@ type child struct {
 	dir     int
 	fds     [3]int // what becomes 0, 1, 2; -1 keeps it
 	unshare int    // if not 0, the first descriptor that it does not need
-	extra   int    // becomes extraAt
-	extraAt int
+	extra   [extras]Passed
 	path    *byte
 	argv    **byte
 	env     **byte
@@ -62,7 +68,10 @@ type child struct {
 	journal int // where mark is written, or -1
 	mark    servicedir.Mark
 	handles bool // the inode of a pidfd goes into it
+	leaf    entrance
 
+	enter        bool // it has to go into its cgroup by itself
+	zero         byte // what it writes for that
 	occupied     [perStart]bool
 	now          unix.Timespec
 	stat         unix.Stat_t
@@ -71,6 +80,8 @@ type child struct {
 	args         cloneArgs
 	errno        syscall.Errno // of exec, or of what led to it
 	refused      bool          // it could not get a table of its own
+	barred       bool          // it could not get into its cgroup
+	ran          bool          // it got so far as to run
 }
 
 // fork makes the process. The errno is the kernel's refusal to make one; a
@@ -81,17 +92,33 @@ func (c *child) fork() (pid int, errno syscall.Errno) {
 	if c.unshare > 0 {
 		c.flags |= unix.CLONE_FILES
 	}
-	c.args = cloneArgs{flags: uint64(c.flags) | cloneClearSighand, exitSignal: uint64(unix.SIGCHLD)}
+	c.zero = '0'
 	for {
+		c.args = cloneArgs{flags: uint64(c.flags) | cloneClearSighand, exitSignal: uint64(unix.SIGCHLD)}
+		c.ran = false
 		c.dispositions = noClone3.Load()
+		c.enter = c.leaf.dir >= 0 && (c.dispositions || noIntoCgroup.Load())
+		into := c.leaf.dir >= 0 && !c.enter
+		if into {
+			c.args.flags |= cloneIntoCgroup
+			c.args.cgroup = uint64(c.leaf.dir)
+		}
 		r := forkBlocked(c)
 		if -4096 < r && r < 0 {
 			errno = syscall.Errno(-r)
+			if into && (errno == unix.EINVAL || errno == unix.E2BIG) {
+				noIntoCgroup.Store(true)
+				continue
+			}
 			if !c.dispositions && (errno == unix.ENOSYS || errno == unix.EPERM || errno == unix.EINVAL || errno == unix.E2BIG) {
 				noClone3.Store(true)
 				continue
 			}
 			return 0, errno
+		}
+		if into && !c.ran {
+			noIntoCgroup.Store(true)
+			continue // the reaper knows nothing of that one
 		}
 		return r, 0
 	}
@@ -135,12 +162,20 @@ func forkExec(c *child) int {
 	var (
 		i     int
 		bit   uint64
+		moved uintptr
 		errno syscall.Errno
 	)
+	c.ran = true
 	for i = 1; i <= signals; i++ {
 		bit = 1 << (i - 1)
 		if c.dispositions || c.ignored&bit != 0 {
 			resetSignal(uintptr(i))
+		}
+	}
+	if c.enter {
+		if _, _, errno = syscall.RawSyscall(unix.SYS_WRITE, uintptr(c.leaf.procs), uintptr(unsafe.Pointer(&c.zero)), 1); errno != 0 {
+			c.barred = true
+			goto fail
 		}
 	}
 	if c.session {
@@ -169,11 +204,22 @@ func forkExec(c *child) int {
 			}
 		}
 	}
-	if c.extra >= 0 {
-		if c.extra == c.extraAt {
-			_, _, errno = syscall.RawSyscall(unix.SYS_FCNTL, uintptr(c.extra), unix.F_SETFD, 0)
+	if c.extra[0].FD >= 0 && c.extra[1].FD == c.extra[0].At {
+		// Out of the way of the first. What is above both is nobody's.
+		moved, _, errno = syscall.RawSyscall(unix.SYS_FCNTL, uintptr(c.extra[1].FD), unix.F_DUPFD_CLOEXEC, uintptr(max(c.extra[0].At, c.extra[1].At)+1))
+		if errno != 0 {
+			goto fail
+		}
+		c.extra[1].FD = int(moved)
+	}
+	for i = 0; i < extras; i++ {
+		if c.extra[i].FD < 0 {
+			continue
+		}
+		if c.extra[i].FD == c.extra[i].At {
+			_, _, errno = syscall.RawSyscall(unix.SYS_FCNTL, uintptr(c.extra[i].FD), unix.F_SETFD, 0)
 		} else {
-			_, _, errno = syscall.RawSyscall(unix.SYS_DUP3, uintptr(c.extra), uintptr(c.extraAt), 0)
+			_, _, errno = syscall.RawSyscall(unix.SYS_DUP3, uintptr(c.extra[i].FD), uintptr(c.extra[i].At), 0)
 		}
 		if errno != 0 {
 			goto fail

@@ -19,8 +19,7 @@ type child struct {
 	dir     int
 	fds     [3]int
 	unshare int // the standard library always copies the table
-	extra   int
-	extraAt int
+	extra   [extras]Passed
 	path    *byte
 	argv    **byte
 	env     **byte
@@ -31,10 +30,12 @@ type child struct {
 	journal int
 	mark    servicedir.Mark
 	handles bool
+	leaf    entrance
 	errno   syscall.Errno
 
 	occupied [perStart]bool
 	refused  bool
+	barred   bool
 }
 
 // OriginalLimit is nil here: syscall.ForkExec gives children the limit that this
@@ -54,15 +55,31 @@ func (c *child) fork() (pid int, errno syscall.Errno) {
 			attr.Files[i] = uintptr(fd)
 		}
 	}
-	if c.extra >= 0 {
-		for len(attr.Files) < c.extraAt {
+	for _, x := range c.extra {
+		if x.FD < 0 {
+			continue
+		}
+		for len(attr.Files) <= x.At {
 			attr.Files = append(attr.Files, ^uintptr(0))
 		}
-		attr.Files = append(attr.Files, uintptr(c.extra))
+		attr.Files[x.At] = uintptr(x.FD)
 	}
-	pid, err := syscall.ForkExec(unix.BytePtrToString(c.path), list(c.argv), attr)
+	if c.leaf.dir >= 0 {
+		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, c.leaf.dir
+	}
+	path, argv := unix.BytePtrToString(c.path), list(c.argv)
+	pid, err := syscall.ForkExec(path, argv, attr)
+	enter := attr.Sys.UseCgroupFD && (err == syscall.ENOSYS || err == syscall.EPERM)
+	if enter {
+		attr.Sys.UseCgroupFD = false // no clone3
+		pid, err = syscall.ForkExec(path, argv, attr)
+	}
 	switch err {
 	case nil:
+		if enter {
+			// Late, like the mark: what it forked by now is not in it.
+			_, _ = unix.Write(c.leaf.procs, strconv.AppendInt(nil, int64(pid), 10))
+		}
 		if c.journal >= 0 {
 			c.writeMark(pid)
 		}
