@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"upkeep/compat/cli"
-	"upkeep/supervise"
 	"upkeep/supervise/servicedir"
 	"upkeep/svscan"
 )
@@ -15,21 +14,14 @@ import (
 // HUP makes it scan at once and stop the services whose directories are gone.
 // Exit: 0 after a stop, 100 for wrong usage, 111 when it could not begin.
 func Svscan(env *cli.Env, args []string) int {
-	d, operands, ok := Dialect(env, args)
+	c, ok := scanOptions(env, args[1:])
 	if !ok {
 		return env.Usage("svscan", "svscan [--dialect daemontools|encore|runit|s6] [dir]")
 	}
-	dir := "."
-	if len(operands) > 0 {
-		dir = operands[0]
+	if err := enterable(c.Dir); err != nil {
+		return env.Fatal("svscan", "unable to chdir to "+c.Dir, err)
 	}
-	if err := enterable(dir); err != nil {
-		return env.Fatal("svscan", "unable to chdir to "+dir, err)
-	}
-	s, err := svscan.New(svscan.Config{
-		Dir: dir, Dialect: d, Signals: true,
-		Report: func(r svscan.Report) { Say(env, r) },
-	})
+	s, err := svscan.New(c)
 	if err != nil {
 		return env.Fatal("svscan", strings.TrimSuffix(err.Error(), ": "+root(err).Error()), root(err))
 	}
@@ -42,19 +34,15 @@ func Svscan(env *cli.Env, args []string) int {
 // service running, except under encore, where TERM and INT are svc -dx.
 // Exit: 0 after svc -x, 100 for wrong usage, 111 when it could not begin.
 func Supervise(env *cli.Env, args []string) int {
-	d, operands, ok := Dialect(env, args)
-	if !ok || len(operands) != 1 {
+	c, ok := superviseOptions(env, args[1:])
+	if !ok {
 		return env.Usage("supervise", "supervise dir")
 	}
-	dir := operands[0]
+	dir := c.Dir
 	if err := enterable(dir); err != nil {
 		return env.Fatal("supervise", "unable to chdir to "+dir, err)
 	}
-	c := svscan.Config{
-		Dir: dir, Dialect: d,
-		Report: func(r svscan.Report) { Say(env, r) },
-	}
-	err := svscan.Supervise(c, stopSignals(d))
+	err := svscan.Supervise(c, stopSignals(c.Dialect))
 	var step *servicedir.StepError
 	switch {
 	case err == nil:
@@ -63,34 +51,6 @@ func Supervise(env *cli.Env, args []string) int {
 		return env.Fatal("supervise", "unable to "+step.Verb+" "+dir+"/"+step.File, step.Err)
 	}
 	return env.Fatal("supervise", "unable to supervise "+dir, root(err))
-}
-
-// Dialect takes --dialect NAME out of the arguments of a program that belongs to
-// no one system; without it UPKEEP_DIALECT decides. ok is false for a name that
-// is none.
-func Dialect(env *cli.Env, args []string) (d supervise.Dialect, operands []string, ok bool) {
-	name, given := env.Getenv("UPKEEP_DIALECT")
-	operands = args[1:]
-	for len(operands) > 0 && strings.HasPrefix(operands[0], "--") {
-		word := operands[0]
-		operands = operands[1:]
-		if word == "--" {
-			break
-		}
-		value, attached := strings.CutPrefix(word, "--dialect=")
-		if !attached {
-			if word != "--dialect" || len(operands) == 0 {
-				return 0, nil, false
-			}
-			value, operands = operands[0], operands[1:]
-		}
-		name, given = value, true
-	}
-	if !given || name == "" {
-		return supervise.Common, operands, true
-	}
-	d, ok = supervise.ParseDialect(name)
-	return d, operands, ok
 }
 
 // Say prints a report in the words of svscan and supervise.

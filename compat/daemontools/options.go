@@ -1,0 +1,58 @@
+package daemontools
+
+import (
+	"upkeep/compat/cli"
+	"upkeep/supervise"
+	"upkeep/svscan"
+)
+
+// scanOptions reads what follows svscan's name. ok is false for wrong usage; words
+// after the directory are ignored, as by the real one.
+func scanOptions(env *cli.Env, args []string) (c svscan.Config, ok bool) {
+	dialect, _ := env.Getenv("UPKEEP_DIALECT")
+	operands, ok := cli.LongOptions(args, []cli.LongOption{
+		text("dialect", &dialect),
+	})
+	if !ok {
+		return c, false
+	}
+	c.Dir = "."
+	if len(operands) > 0 {
+		c.Dir = operands[0]
+	}
+	c.Signals = true
+	c.Report = func(r svscan.Report) { Say(env, r) }
+	c.Dialect, ok = dialectOf(dialect)
+	return c, ok
+}
+
+// superviseOptions reads what follows supervise's name.
+func superviseOptions(env *cli.Env, args []string) (c svscan.Config, ok bool) {
+	dialect, _ := env.Getenv("UPKEEP_DIALECT")
+	operands, ok := cli.LongOptions(args, []cli.LongOption{
+		text("dialect", &dialect),
+	})
+	if !ok || len(operands) != 1 {
+		return c, false
+	}
+	c.Dir = operands[0]
+	c.Report = func(r svscan.Report) { Say(env, r) }
+	c.Dialect, ok = dialectOf(dialect)
+	return c, ok
+}
+
+// dialectOf is the dialect of a name, of which the empty one is Common's.
+func dialectOf(name string) (supervise.Dialect, bool) {
+	if name == "" {
+		return supervise.Common, true
+	}
+	return supervise.ParseDialect(name)
+}
+
+// text is an option whose value is kept as it is.
+func text(name string, to *string) cli.LongOption {
+	return cli.LongOption{Name: name, Value: func(value string) bool {
+		*to = value
+		return true
+	}}
+}
