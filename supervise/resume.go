@@ -38,7 +38,7 @@ func (m *Machine) resumed(p *Policy, ev *Event, a *Actions) {
 	}
 	m.PID = ev.PID
 	if !ev.Flag {
-		dead := Event{Kind: EvDied, PID: ev.PID, Status: ev.Status, At: ev.At}
+		dead := Event{Kind: EvDied, PID: ev.PID, Status: ev.Status, Final: ev.Final, At: ev.At}
 		m.died(p, &dead, a)
 		return
 	}
