@@ -34,9 +34,17 @@ func (u *unit) takeOver() error {
 		if err := u.findProcess(&j.Mark, &ev); err != nil {
 			return err
 		}
+		if ev.Flag {
+			u.mu.Lock()
+			u.script = ev.Script
+			u.mu.Unlock()
+		} else if ev.PID != 0 {
+			ev.Final = u.final(ev.Script)
+		}
 		u.Restore(m)
 	}
 	u.Post(ev)
+	u.tellFinal(&ev)
 	return nil
 }
 
@@ -123,7 +131,9 @@ func (u *unit) strangerEnded() {
 	u.stranger, u.endTries = nil, 0
 	u.k.table.Dismiss(p.PID)
 	p.Close()
-	u.Post(supervise.Event{Kind: supervise.EvDied, PID: p.PID, Status: st, At: u.Now()})
+	ev := u.died(p.PID, st)
+	u.Post(ev)
+	u.tellFinal(&ev)
 }
 
 // lockPoll and lockPatience are for a lock that a child of a scanner which was

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -34,6 +35,12 @@ type Config struct {
 	// Changed, if set, is told of every change of a service's state, after the
 	// status file has it. It must not block.
 	Changed func(service string, c supervise.Change)
+	// Main, if not empty, names the service whose run is what the scanner is for:
+	// when it ends, all the rest is stopped.
+	Main string
+	// Deadline is how long the stop of everything may take. 0 is ContainerDeadline
+	// for PID 1, and NoDeadline for others.
+	Deadline time.Duration
 	// Signals makes the process obey TERM, INT and HUP.
 	Signals bool
 	// CopyTable has every child get a copy of the descriptor table, as where the
@@ -76,6 +83,8 @@ type kernel struct {
 	offset  time.Duration // CLOCK_MONOTONIC at began
 	world   servicedir.World
 	fdLimit int
+	// deadline of the stop of everything, or 0
+	deadline time.Duration
 
 	table   reap.Table
 	spawner *spawn.Spawner
@@ -87,6 +96,8 @@ type kernel struct {
 	start   *spawn.Program
 	stop    *spawn.Program
 	alone   chan error // for a service without a scanner: opened, then closed
+
+	main atomic.Pointer[unit] // of Config.Main, once there is one
 
 	mu        sync.Mutex
 	units     []*unit // by token
@@ -124,6 +135,9 @@ func newKernel(c Config) (*kernel, error) {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
 		return nil, fmt.Errorf("unable to get time: %w", err)
+	}
+	if k.deadline = deadlineOf(c, inContainer()); k.deadline > 0 {
+		k.policy.Within(k.deadline)
 	}
 	k.offset = time.Duration(now.Nano())
 	if k.world = handoff.World(); k.world == (servicedir.World{}) {

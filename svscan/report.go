@@ -32,13 +32,28 @@ type Report struct {
 // reporter takes reports off the goroutines that make them: standard error may
 // be a pipe that nobody reads.
 type reporter struct {
-	lane lane.Lane[Report, struct{}]
+	lane lane.Lane[said, struct{}]
 }
+
+// said is a report, or the wish to know when those before it are over.
+type said struct {
+	Report
+	over chan<- struct{}
+}
+
+// lastWords is what reports get to be written when the process leaves.
+const lastWords = time.Second
 
 func newReporter(to func(Report)) *reporter {
 	r := &reporter{}
-	r.lane = lane.Lane[Report, struct{}]{
-		Work:  func(_ struct{}, rep Report) { to(rep) },
+	r.lane = lane.Lane[said, struct{}]{
+		Work: func(_ struct{}, x said) {
+			if x.over != nil {
+				close(x.over)
+				return
+			}
+			to(x.Report)
+		},
 		Begin: func() struct{} { return struct{}{} },
 		// A second writer would not get further than the first.
 		Limit: time.Hour,
@@ -47,4 +62,18 @@ func newReporter(to func(Report)) *reporter {
 	return r
 }
 
-func (r *reporter) post(rep Report) { r.lane.Post(lane.Urgent, &lane.Node[Report]{Job: rep}) }
+func (r *reporter) post(rep Report) {
+	r.lane.Post(lane.Urgent, &lane.Node[said]{Job: said{Report: rep}})
+}
+
+// flush waits until all reports are written, but not for ever.
+func (r *reporter) flush() {
+	over := make(chan struct{})
+	r.lane.Post(lane.Urgent, &lane.Node[said]{Job: said{over: over}})
+	timer := time.NewTimer(lastWords)
+	defer timer.Stop()
+	select {
+	case <-over:
+	case <-timer.C:
+	}
+}

@@ -43,6 +43,7 @@ type Scanner struct {
 	full     bool   // out of descriptors, and said so
 	promised int    // descriptors that units and pipes have or will have
 	unread   string // what was said of the scan directory
+	ending   ending
 
 	settled *time.Timer // trims when no service was added for a while
 	again   *time.Timer // the next scan that is due, if any
@@ -77,16 +78,19 @@ type message struct {
 	kind messageKind
 	unit *unit
 	err  error
+	code int
 }
 
 type messageKind uint8
 
 const (
-	msgScan   messageKind = iota // something changed
-	msgOpened                    // unit is open, or err says why not
-	msgClosed                    // unit is over
-	msgHangup                    // scan, and drop what is gone
-	msgStop                      // stop everything and return
+	msgScan     messageKind = iota // something changed
+	msgOpened                      // unit is open, or err says why not
+	msgClosed                      // unit is over
+	msgHangup                      // scan, and drop what is gone
+	msgStop                        // stop everything and return
+	msgMain                        // main has ended with code: likewise
+	msgDeadline                    // that takes long
 )
 
 // New prepares a scanner. Only one may be made in a process: it becomes the
@@ -100,6 +104,7 @@ func New(c Config) (*Scanner, error) {
 		k: k, box: newMailbox[message](),
 		entries: make(map[servicedir.Identity]*entry),
 		names:   make(map[string]string),
+		ending:  ending{deadline: k.deadline},
 	}, nil
 }
 
@@ -110,8 +115,11 @@ func (s *Scanner) Rescan() { s.post(message{kind: msgHangup}) }
 
 func (s *Scanner) post(m message) { s.box.post(m) }
 
-// Run supervises until it is told to stop and everything is down.
-func (s *Scanner) Run() {
+// Run supervises until it is told to stop, or Config.Main has ended, and everything
+// is down. It returns what to exit with: main's exit code, 128+n if signal n ended
+// it, 111 if it could not be executed, was not there or nobody saw its end; without
+// Main, or if that never ran, 0.
+func (s *Scanner) Run() (code int) {
 	// The heap is small and grows once: no collection in the middle of it.
 	debug.SetGCPercent(400)
 	s.watch()
@@ -138,9 +146,13 @@ func (s *Scanner) Run() {
 	if s.tree != nil {
 		s.tree.Close()
 	}
-	if s.again != nil {
-		s.again.Stop()
+	for _, t := range []*time.Timer{s.again, s.ending.timer} {
+		if t != nil {
+			t.Stop()
+		}
 	}
+	s.k.reports.flush()
+	return s.ending.code
 }
 
 func (s *Scanner) watch() {
@@ -168,6 +180,10 @@ func (s *Scanner) handle(m message) (scan bool) {
 		s.closed(m.unit)
 	case msgStop:
 		s.shutdown()
+	case msgMain:
+		s.mainEnded(m.code)
+	case msgDeadline:
+		s.hurry()
 	}
 	return false
 }
@@ -233,7 +249,10 @@ func (s *Scanner) scan() {
 		}
 		s.drop(e)
 	}
-	if s.adopting && s.opening == 0 {
+	switch {
+	case !s.adopting:
+		s.seekMain()
+	case s.opening == 0:
 		s.scanned = time.Now()
 		s.scan()
 	}
@@ -475,6 +494,7 @@ func (s *Scanner) start(e *entry, x *slot, fd int, name string, first bool) {
 		u.writesTo(e)
 	}
 	x.unit, x.up, x.closed = u, false, false
+	e.appoint()
 	s.promised += fdsEach
 	s.opening++
 	u.begin()
@@ -542,6 +562,7 @@ func (s *Scanner) closed(u *unit) {
 
 // rename gives the units the name the directory has now.
 func (e *entry) rename() {
+	e.appoint()
 	for _, u := range []*unit{e.main.unit, e.log.unit} {
 		if u == nil {
 			continue
@@ -551,6 +572,14 @@ func (e *entry) rename() {
 			name += "/log"
 		}
 		u.setName(name)
+	}
+}
+
+// appoint makes a service main if it has the name. It stays so under another name,
+// until some other gets this one.
+func (e *entry) appoint() {
+	if k := e.scanner.k; k.config.Main != "" && e.name == k.config.Main && e.main.unit != nil {
+		k.main.Store(e.main.unit)
 	}
 }
 
@@ -587,6 +616,7 @@ func (s *Scanner) shutdown() {
 		return
 	}
 	s.stop = true
+	s.limit()
 	for _, e := range s.entries {
 		e.stop()
 		s.drop(e)

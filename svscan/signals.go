@@ -11,14 +11,20 @@ import (
 func (s *Scanner) signals() (stop func()) {
 	c := make(chan os.Signal, 4)
 	signal.Notify(c, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	if inContainer() {
+		// The kernel spares PID 1 the default action of every signal, the Go runtime
+		// does not: these would end it. They mean nothing here.
+		signal.Notify(c, syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGTRAP, syscall.SIGSYS, syscall.SIGSTKFLT)
+	}
 	done := make(chan struct{})
 	go func() {
 		for {
 			select {
 			case sig := <-c:
-				if sig == syscall.SIGHUP {
+				switch sig {
+				case syscall.SIGHUP:
 					s.Rescan()
-				} else {
+				case syscall.SIGTERM, syscall.SIGINT:
 					s.Stop()
 				}
 			case <-done:

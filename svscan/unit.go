@@ -398,10 +398,18 @@ func (u *unit) Started(pid int32, at time.Time) {
 
 // StartFailed implements spawn.Owner. A nil err is a finish that is not there.
 func (u *unit) StartFailed(err error, exec bool, at time.Time) {
+	u.mu.Lock()
+	s, coming := u.script, u.fresh || errors.Is(err, unix.ETXTBSY)
+	u.mu.Unlock()
 	if err != nil {
 		u.reportStart(err, exec)
 	}
-	u.Post(supervise.Event{Kind: supervise.EvStartFailed, Exec: exec, At: u.k.instant(at)})
+	ev := supervise.Event{Kind: supervise.EvStartFailed, Exec: exec, At: u.k.instant(at)}
+	if exec && !coming {
+		ev.Status, ev.Final = supervise.Exited(exitFatal), u.final(s)
+	}
+	u.Post(ev)
+	u.tellFinal(&ev)
 }
 
 // reportStart says why a start failed: once, until something else is wrong or it
@@ -442,7 +450,9 @@ func (u *unit) Slow() {
 
 // Died implements reap.Owner.
 func (u *unit) Died(pid int32, st uint32) {
-	u.Append(supervise.Event{Kind: supervise.EvDied, PID: pid, Status: supervise.WaitStatus(st), At: u.Now()})
+	ev := u.died(pid, supervise.WaitStatus(st))
+	u.Append(ev)
+	u.tellFinal(&ev)
 	u.Proceed()
 }
 

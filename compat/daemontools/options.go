@@ -1,6 +1,10 @@
 package daemontools
 
 import (
+	"strconv"
+	"strings"
+	"time"
+
 	"upkeep/compat/cli"
 	"upkeep/supervise"
 	"upkeep/svscan"
@@ -12,6 +16,14 @@ func scanOptions(env *cli.Env, args []string) (c svscan.Config, ok bool) {
 	dialect, _ := env.Getenv("UPKEEP_DIALECT")
 	operands, ok := cli.LongOptions(args, []cli.LongOption{
 		text("dialect", &dialect),
+		{Name: "main", Value: func(name string) bool {
+			c.Main = name
+			return name != "" && name[0] != '.' && !strings.Contains(name, "/")
+		}},
+		{Name: "deadline", Value: func(seconds string) (ok bool) {
+			c.Deadline, ok = deadlineOf(seconds)
+			return ok
+		}},
 	})
 	if !ok {
 		return c, false
@@ -47,6 +59,26 @@ func dialectOf(name string) (supervise.Dialect, bool) {
 		return supervise.Common, true
 	}
 	return supervise.ParseDialect(name)
+}
+
+// maxDeadline is more than anybody waits for.
+const maxDeadline = 1e6 // seconds
+
+// deadlineOf reads seconds, with a fraction if need be; 0 is none.
+func deadlineOf(seconds string) (d time.Duration, ok bool) {
+	for _, c := range []byte(seconds) {
+		if (c < '0' || c > '9') && c != '.' {
+			return 0, false // no sign, exponent or infinity
+		}
+	}
+	f, err := strconv.ParseFloat(seconds, 64)
+	switch {
+	case err != nil || f > maxDeadline:
+		return 0, false
+	case f == 0:
+		return svscan.NoDeadline, true
+	}
+	return max(time.Duration(f*float64(time.Second)), time.Millisecond), true
 }
 
 // text is an option whose value is kept as it is.

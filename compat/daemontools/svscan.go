@@ -9,14 +9,23 @@ import (
 	"upkeep/svscan"
 )
 
-// Svscan is svscan [--dialect NAME] [DIR]: it supervises every service directory
-// below DIR, or below the working directory, until TERM or INT stop it in order.
-// HUP makes it scan at once and stop the services whose directories are gone.
-// Exit: 0 after a stop, 100 for wrong usage, 111 when it could not begin.
+// Svscan is svscan [--main NAME] [--deadline SECONDS] [--dialect NAME] [DIR]: it
+// supervises every service directory below DIR, or below the working directory,
+// until TERM or INT stop it in order. HUP makes it scan at once and stop the services
+// whose directories are gone.
+//
+// With --main the first end of that service's run, of whatever kind, svc -t and -d
+// included, stops all others as well. With --deadline a stop is over in that time:
+// five eighths of it are for TERM to be obeyed. PID 1 has one of 8 seconds; 0 is
+// none.
+//
+// Exit: 0 after a stop, or, with --main, what run ended with, 128+n for signal n; 100
+// for wrong usage, 111 when it could not begin, and when NAME is not there or its run
+// cannot be executed.
 func Svscan(env *cli.Env, args []string) int {
 	c, ok := scanOptions(env, args[1:])
 	if !ok {
-		return env.Usage("svscan", "svscan [--dialect daemontools|encore|runit|s6] [dir]")
+		return env.Usage("svscan", "svscan [--main name] [--deadline seconds] [--dialect daemontools|encore|runit|s6] [dir]")
 	}
 	if err := enterable(c.Dir); err != nil {
 		return env.Fatal("svscan", "unable to chdir to "+c.Dir, err)
@@ -25,8 +34,7 @@ func Svscan(env *cli.Env, args []string) int {
 	if err != nil {
 		return env.Fatal("svscan", strings.TrimSuffix(err.Error(), ": "+root(err).Error()), root(err))
 	}
-	s.Run()
-	return 0
+	return s.Run()
 }
 
 // Supervise is supervise [--dialect NAME] DIR: it supervises one service
