@@ -14,17 +14,16 @@ func (s *Scanner) signals() (stop func()) {
 	if inContainer() {
 		// The kernel spares PID 1 the default action of every signal, the Go runtime
 		// does not: these would end it. They mean nothing here.
-		signal.Notify(c, syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGTRAP, syscall.SIGSYS, syscall.SIGSTKFLT)
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGTRAP, syscall.SIGSYS, syscall.SIGSTKFLT)
 	}
 	done := make(chan struct{})
 	go func() {
 		for {
 			select {
 			case sig := <-c:
-				switch sig {
-				case syscall.SIGHUP:
+				if sig == syscall.SIGHUP {
 					s.Rescan()
-				case syscall.SIGTERM, syscall.SIGINT:
+				} else {
 					s.Stop()
 				}
 			case <-done:
