@@ -38,7 +38,7 @@ func (u *unit) takeOver() error {
 			u.mu.Lock()
 			u.script = ev.Script
 			u.mu.Unlock()
-		} else if ev.PID != 0 {
+		} else if ev.PID != 0 && m.Awaits(ev.Life) {
 			ev.Final = u.final(ev.Script)
 		}
 		u.Restore(m)
@@ -62,6 +62,9 @@ func (u *unit) findProcess(mark *servicedir.Mark, ev *supervise.Event) error {
 	case hidden:
 		return fmt.Errorf("process %d may be the service, and /proc does not tell: %w", mark.PID(), unix.EAGAIN)
 	case p == nil:
+		if st, ok := u.k.statusOf(mark); ok {
+			ev.Status = st
+		}
 		return nil
 	}
 	ev.Flag = p.Alive()
@@ -75,11 +78,12 @@ func (u *unit) findProcess(mark *servicedir.Mark, ev *supervise.Event) error {
 		return nil
 	}
 	if !ev.Flag {
-		ev.Status, _ = p.Status()
+		ev.Status, _ = u.k.endOf(p)
 		p.Close()
 		return nil
 	}
 	u.stranger = p
+	u.k.anchor.Want(p.PID)
 	u.k.table.Adopt(p.PID, p)
 	if p.FD < 0 || u.k.pump.Add(p.FD, strangerToken|uint64(u.token)) != nil {
 		u.lookAgain(strangerPoll)
@@ -122,7 +126,7 @@ func (u *unit) strangerEnded() {
 		}
 		return
 	}
-	st, known := p.Status()
+	st, known := u.k.endOf(p)
 	if !known && u.endTries < endPatience {
 		u.endTries++
 		u.lookAgain(endPoll)

@@ -2,7 +2,6 @@ package svscan
 
 import (
 	"fmt"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -103,6 +102,7 @@ func (s *Scanner) seekMain() {
 func (s *Scanner) mainEnded(code int) {
 	if !s.ending.known {
 		s.ending.code, s.ending.known = code, true
+		s.tellStopping()
 	}
 	s.shutdown()
 }
@@ -167,6 +167,3 @@ func (s *Scanner) mainRuns() bool {
 	}
 	return false
 }
-
-// inContainer tells that our end is that of everything around us.
-func inContainer() bool { return os.Getpid() == 1 }

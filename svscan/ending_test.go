@@ -12,7 +12,7 @@ func TestExitCode(t *testing.T) {
 	t.Parallel()
 	for st, want := range map[supervise.WaitStatus]int{
 		0: 0, supervise.Exited(1): 1, supervise.Exited(255): 255, 15: 143, 9: 137,
-		11 | 128: 139, // with a core
+		11 | 128:             139, // with a core
 		supervise.UnknownEnd: 111,
 	} {
 		if got := exitCode(st); got != want {

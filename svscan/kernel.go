@@ -16,6 +16,7 @@ import (
 	"upkeep/supervise"
 	"upkeep/supervise/servicedir"
 	"upkeep/supervise/status"
+	"upkeep/svscan/internal/anchor"
 	"upkeep/svscan/internal/handoff"
 	"upkeep/svscan/internal/lane"
 	"upkeep/svscan/internal/pump"
@@ -85,6 +86,8 @@ type kernel struct {
 	fdLimit int
 	// deadline of the stop of everything, or 0
 	deadline time.Duration
+	anchor   *anchor.Client // nil: there is none
+	stopping bool           // a former scanner was at it
 
 	table   reap.Table
 	spawner *spawn.Spawner
@@ -136,7 +139,10 @@ func newKernel(c Config) (*kernel, error) {
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
 		return nil, fmt.Errorf("unable to get time: %w", err)
 	}
-	if k.deadline = deadlineOf(c, inContainer()); k.deadline > 0 {
+	if fd, stop, ok := anchor.FromEnv(); ok {
+		k.anchor, k.stopping = anchor.Connect(fd), stop
+	}
+	if k.deadline = deadlineOf(c, k.first()); k.deadline > 0 {
 		k.policy.Within(k.deadline)
 	}
 	k.offset = time.Duration(now.Nano())
@@ -169,7 +175,7 @@ func newKernel(c Config) (*kernel, error) {
 		return nil, fmt.Errorf("unable to get limit of open files: %w", err)
 	}
 	k.fdLimit = int(min(files.Cur, 1<<30))
-	if k.spawner, err = spawn.New(&k.table, spawn.Options{Env: os.Environ(), Limit: limit, Copy: c.CopyTable}); err != nil {
+	if k.spawner, err = spawn.New(&k.table, spawn.Options{Env: anchor.Environ(), Limit: limit, Copy: c.CopyTable}); err != nil {
 		return nil, err
 	}
 	if k.pump, err = pump.New(); err != nil {
@@ -207,7 +213,12 @@ func newKernel(c Config) (*kernel, error) {
 	k.table.Before, k.table.After = k.hold, k.release
 	go k.table.Run()         // until the process ends
 	go k.pump.Run(k.deliver) // likewise
-	reserveThreads()
+	if k.anchor != nil {
+		if err := k.pump.Add(k.anchor.FD(), anchorToken); err != nil {
+			return nil, err
+		}
+	}
+	reserveThreads(keepThreads)
 	return k, nil
 }
 
@@ -266,8 +277,12 @@ func (k *kernel) report(c Class, service, verb, object string, err error) {
 
 // deliver is the pump's: something can be read.
 func (k *kernel) deliver(token uint64) {
-	if token == dirsToken {
+	switch token {
+	case dirsToken:
 		k.dirs.Read(k.dirChanged)
+		return
+	case anchorToken:
+		k.hearAnchor()
 		return
 	}
 	k.mu.Lock()

@@ -127,8 +127,13 @@ func (s *Scanner) Run() (code int) {
 		stop := s.signals()
 		defer stop()
 	}
+	s.k.anchor.Up()
 	s.scan()
+	if s.k.stopping && (s.opening == 0 || !s.adopting) {
+		s.shutdown()
+	}
 	s.settled = time.AfterFunc(settleAfter, func() {
+		s.k.anchor.Settle()
 		debug.SetGCPercent(50)
 		trim()
 	})
@@ -152,6 +157,7 @@ func (s *Scanner) Run() (code int) {
 		}
 	}
 	s.k.reports.flush()
+	s.k.anchor.Leaving(s.ending.code)
 	return s.ending.code
 }
 
@@ -254,8 +260,18 @@ func (s *Scanner) scan() {
 		s.seekMain()
 	case s.opening == 0:
 		s.scanned = time.Now()
-		s.scan()
+		s.adopted()
 	}
+}
+
+// adopted is when what a former scanner left behind has been taken over: the rest is
+// started, unless that scanner was about to stop everything.
+func (s *Scanner) adopted() {
+	if s.k.stopping {
+		s.shutdown()
+		return
+	}
+	s.scan()
 }
 
 // leftBehind tells whether a process of a former scanner runs for a service or its
@@ -510,7 +526,7 @@ func (e *entry) slotOf(u *unit) *slot {
 // opened is the answer to start.
 func (s *Scanner) opened(u *unit, err error) {
 	if s.opening--; s.opening == 0 && s.adopting && !s.stop {
-		defer s.scan()
+		defer s.adopted()
 	}
 	e := u.entry
 	x := e.slotOf(u)
@@ -617,6 +633,7 @@ func (s *Scanner) shutdown() {
 	}
 	s.stop = true
 	s.limit()
+	s.tellStopping()
 	for _, e := range s.entries {
 		e.stop()
 		s.drop(e)

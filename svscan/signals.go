@@ -11,7 +11,7 @@ import (
 func (s *Scanner) signals() (stop func()) {
 	c := make(chan os.Signal, 4)
 	signal.Notify(c, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	if inContainer() {
+	if os.Getpid() == 1 {
 		// The kernel spares PID 1 the default action of every signal, the Go runtime
 		// does not: these would end it. They mean nothing here.
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGTRAP, syscall.SIGSYS, syscall.SIGSTKFLT)

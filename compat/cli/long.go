@@ -43,6 +43,22 @@ func LongOptions(args []string, table []LongOption) (operands []string, ok bool)
 	return args, true
 }
 
+// DropFlag is args, which LongOptions has read, without a flag.
+func DropFlag(args []string, table []LongOption, name string) (rest []string) {
+	for len(args) > 0 && strings.HasPrefix(args[0], "--") && args[0] != "--" {
+		n := 1
+		option, _, attached := strings.Cut(args[0][2:], "=")
+		if o := find(table, option); o != nil && o.Value != nil && !attached {
+			n = min(2, len(args))
+		}
+		if option != name {
+			rest = append(rest, args[:n]...)
+		}
+		args = args[n:]
+	}
+	return append(rest, args...)
+}
+
 func find(table []LongOption, name string) *LongOption {
 	for i := range table {
 		if table[i].Name == name {

@@ -57,6 +57,24 @@ func TestLongOptions(t *testing.T) {
 	}
 }
 
+func TestDropFlag(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"":                         "",
+		"--loud":                   "",
+		"--loud --loud a --loud":   "a --loud",
+		"--name --loud --loud a":   "--name --loud a",
+		"--name=--loud --loud a":   "--name=--loud a",
+		"--loud -- --loud":         "-- --loud",
+		"--name x --loud --name y": "--name x --name y",
+		"- --loud":                 "- --loud",
+	} {
+		if got := strings.Join(DropFlag(strings.Fields(args), new(long).table(), "loud"), " "); got != want {
+			t.Errorf("%q: %q, not %q", args, got, want)
+		}
+	}
+}
+
 // FuzzLongOptions: operands are the end of the arguments, and reading them again
 // behind a "--" changes nothing.
 func FuzzLongOptions(f *testing.F) {
@@ -72,6 +90,11 @@ func FuzzLongOptions(f *testing.F) {
 				t.Errorf("%q: operands %q of wrong options", args, operands)
 			}
 			return
+		}
+		calm := long{}
+		dropped := DropFlag(args, got.table(), "loud")
+		if after, ok := LongOptions(dropped, calm.table()); !ok || calm.loud || calm.name != got.name || !slices.Equal(after, operands) {
+			t.Errorf("%q: %q without the flag", args, dropped)
 		}
 		if !slices.Equal(operands, args[len(args)-len(operands):]) {
 			t.Errorf("%q: operands %q", args, operands)

@@ -10,11 +10,19 @@ import (
 	"upkeep/svscan"
 )
 
-// scanOptions reads what follows svscan's name. ok is false for wrong usage; words
-// after the directory are ignored, as by the real one.
-func scanOptions(env *cli.Env, args []string) (c svscan.Config, ok bool) {
+// scanOptions are what svscan is told.
+type scanOptions struct {
+	svscan.Config
+	anchor bool
+	args   []string // for the scanner below the anchor
+}
+
+// readScan reads what follows svscan's name. ok is false for wrong usage; words after
+// the directory are ignored, as by the real one.
+func readScan(env *cli.Env, args []string) (c scanOptions, ok bool) {
 	dialect, _ := env.Getenv("UPKEEP_DIALECT")
-	operands, ok := cli.LongOptions(args, []cli.LongOption{
+	table := []cli.LongOption{
+		{Name: "anchor", Flag: &c.anchor},
 		text("dialect", &dialect),
 		{Name: "main", Value: func(name string) bool {
 			c.Main = name
@@ -24,7 +32,9 @@ func scanOptions(env *cli.Env, args []string) (c svscan.Config, ok bool) {
 			c.Deadline, ok = deadlineOf(seconds)
 			return ok
 		}},
-	})
+	}
+	operands, ok := cli.LongOptions(args, table)
+	c.args = cli.DropFlag(args, table, "anchor")
 	if !ok {
 		return c, false
 	}

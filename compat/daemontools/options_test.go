@@ -11,9 +11,9 @@ import (
 )
 
 // optionsOf parses a command line, which holds no value with a blank.
-func optionsOf(line, dialect string) (svscan.Config, bool) {
+func optionsOf(line, dialect string) (scanOptions, bool) {
 	env := &cli.Env{Getenv: func(string) (string, bool) { return dialect, dialect != "" }}
-	return scanOptions(env, strings.Fields(line))
+	return readScan(env, strings.Fields(line))
 }
 
 func TestScanOptions(t *testing.T) {
@@ -35,6 +35,9 @@ func TestScanOptions(t *testing.T) {
 		{line: "--unknown dir"},
 		{line: "--main web dir", want: "common dir main web"},
 		{line: "--main=web --deadline 2.5 dir", want: "common dir main web within 2.5s"},
+		{line: "--main --anchor --anchor dir", want: `common dir anchored ["--main" "--anchor" "dir"] main --anchor`},
+		{line: "--anchor=1 dir"},
+		{line: "--anchor", want: "common . anchored []"},
 		{line: "--main= dir"},
 		{line: "--main web/log dir"},
 		{line: "--main .web dir"},
@@ -54,6 +57,9 @@ func TestScanOptions(t *testing.T) {
 		got := ""
 		if o, ok := optionsOf(c.line, c.dialect); ok {
 			got = fmt.Sprintf("%v %s", o.Dialect, o.Dir)
+			if o.anchor {
+				got += fmt.Sprintf(" anchored %q", o.args)
+			}
 			if o.Main != "" {
 				got += " main " + o.Main
 			}

@@ -9,8 +9,8 @@ import (
 	"upkeep/svscan"
 )
 
-// Svscan is svscan [--main NAME] [--deadline SECONDS] [--dialect NAME] [DIR]: it
-// supervises every service directory below DIR, or below the working directory,
+// Svscan is svscan [--anchor] [--main NAME] [--deadline SECONDS] [--dialect NAME]
+// [DIR]: it supervises every service directory below DIR, or below the working directory,
 // until TERM or INT stop it in order. HUP makes it scan at once and stop the services
 // whose directories are gone.
 //
@@ -19,18 +19,28 @@ import (
 // five eighths of it are for TERM to be obeyed. PID 1 has one of 8 seconds; 0 is
 // none.
 //
+// With --anchor all this is done by a child, which this process starts again after a
+// crash; it passes signals on and exits as the child does.
+//
 // Exit: 0 after a stop, or, with --main, what run ended with, 128+n for signal n; 100
 // for wrong usage, 111 when it could not begin, and when NAME is not there or its run
 // cannot be executed.
 func Svscan(env *cli.Env, args []string) int {
-	c, ok := scanOptions(env, args[1:])
+	c, ok := readScan(env, args[1:])
 	if !ok {
-		return env.Usage("svscan", "svscan [--main name] [--deadline seconds] [--dialect daemontools|encore|runit|s6] [dir]")
+		return env.Usage("svscan", "svscan [--anchor] [--main name] [--deadline seconds] [--dialect daemontools|encore|runit|s6] [dir]")
 	}
 	if err := enterable(c.Dir); err != nil {
 		return env.Fatal("svscan", "unable to chdir to "+c.Dir, err)
 	}
-	s, err := svscan.New(c)
+	if c.anchor && !svscan.Anchored() {
+		code, err := svscan.Anchor(append(args[:1:1], c.args...), c.Report)
+		if err != nil {
+			return env.Fatal("svscan", strings.TrimSuffix(err.Error(), ": "+root(err).Error()), root(err))
+		}
+		return code
+	}
+	s, err := svscan.New(c.Config)
 	if err != nil {
 		return env.Fatal("svscan", strings.TrimSuffix(err.Error(), ": "+root(err).Error()), root(err))
 	}
