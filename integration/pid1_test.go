@@ -74,7 +74,7 @@ func (c *container) child(parent int, name string) int {
 		if err != nil {
 			continue
 		}
-		if r, ok := lookAt(pid); ok && r.state != 'Z' && filepath.Base(strings.Fields(r.command + " -")[0]) == name {
+		if r, ok := lookAt(pid); ok && r.state != 'Z' && r.program() == name {
 			return pid
 		}
 	}
