@@ -164,10 +164,10 @@ func TestMainReplaced(t *testing.T) {
 	if err := os.Rename(c.path("service/web"), c.path("service/old")); err != nil {
 		t.Fatal(err)
 	}
-	c.make(tree{"service/new/run!": "#!/bin/sh\nread line <../../go; exit 4\n"})
 	if err := unix.Mkfifo(c.path("go"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	c.make(tree{"service/new/run!": "#!/bin/sh\nread line <../../go; exit 4\n"})
 	waitStatus(t, c.path("service/new"), up)
 	if err := os.Rename(c.path("service/new"), c.path("service/web")); err != nil {
 		t.Fatal(err)

@@ -55,7 +55,8 @@ type anchor struct {
 	mu       sync.Mutex
 	scanner  int // its pid, or 0
 	started  time.Time
-	failed   int
+	ends     int  // of scanners
+	failed   int  // starts of scanners that were not ready, one after the other
 	ready    bool // this one obeys signals
 	everUp   bool
 	stop     bool // everything is to be stopped, or is being stopped
@@ -201,7 +202,8 @@ func (a *anchor) bury() {
 		}
 		pid := info.pid()
 		m := message{kind: died, pid: pid}
-		if int(pid) != a.scanner {
+		tell := int(pid) != a.scanner && a.haveStrangers()
+		if tell {
 			m.start, m.handle = handoff.Identify(pid)
 		}
 		var status unix.WaitStatus
@@ -210,16 +212,28 @@ func (a *anchor) bury() {
 		}
 		if int(pid) == a.scanner {
 			a.ended(status)
-			continue
+		} else if tell {
+			m.status = uint32(status)
+			a.post(m)
 		}
-		m.status = uint32(status)
-		a.post(m)
 	}
+}
+
+// haveStrangers tells whether services may be our children. While the first scanner
+// lives they are its own, and what comes to us are orphans of theirs, of no interest to
+// anybody. a.mu is held.
+func (a *anchor) haveStrangers() bool {
+	if a.scanner == 0 || a.ends > 0 {
+		return true
+	}
+	var info siginfo
+	return wait(unix.P_PID, a.scanner, &info, unix.WNOHANG) == 0 && info.pid() != 0
 }
 
 // ended is the end of the scanner. a.mu is held.
 func (a *anchor) ended(status unix.WaitStatus) {
 	pid := a.scanner
+	a.ends++
 	a.scanner = 0 // nobody may signal it any more
 	a.hear()      // its last words
 	a.ready = false
@@ -319,7 +333,11 @@ func (s *siginfo) pid() int32 {
 
 // waitAny waits for any child to end and leaves it a zombie.
 func waitAny(info *siginfo, options uintptr) syscall.Errno {
-	_, errno := block.Syscall(unix.SYS_WAITID, unix.P_ALL, 0,
+	return wait(unix.P_ALL, 0, info, options)
+}
+
+func wait(which uintptr, id int, info *siginfo, options uintptr) syscall.Errno {
+	_, errno := block.Syscall(unix.SYS_WAITID, which, uintptr(id),
 		uintptr(unsafe.Pointer(info)), unix.WEXITED|unix.WNOWAIT|options, 0, 0)
 	return errno
 }
