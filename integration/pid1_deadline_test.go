@@ -107,7 +107,7 @@ func TestDeadlineLog(t *testing.T) {
 // TestDeadlineNone: without one, nobody is killed who needs a moment.
 func TestDeadlineNone(t *testing.T) {
 	t.Parallel()
-	c := newContainer(t, tree{"service/a/run!": "#!/bin/sh\n: >../../ready-a\ntrap ': >../../ready-term; sleep 1; exit 0' TERM\nwhile :; do sleep 0.05; done\n"}, "--deadline", "0")
+	c := newContainer(t, tree{"service/a/run!": "#!/bin/sh\ntrap ': >../../ready-term; sleep 1; exit 0' TERM\n: >../../ready-a\nwhile :; do sleep 0.05; done\n"}, "--deadline", "0")
 	c.ready("a")
 	c.scanner.signal(unix.SIGTERM)
 	c.ready("term")
