@@ -421,6 +421,11 @@ func TestAnchorSignals(t *testing.T) {
 		if err := os.Rename(a.path("service/gone"), a.path("gone")); err != nil {
 			t.Fatal(err)
 		}
+		if inside {
+			for _, sig := range []unix.Signal{unix.SIGABRT, unix.SIGTRAP, unix.SIGSYS, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE, unix.SIGALRM} {
+				a.signal(sig) // as PID 1 it must outlive them
+			}
+		}
 		a.signal(unix.SIGHUP)
 		waitStatus(t, a.path("gone"), abandoned)
 		worker := a.worker(0)

@@ -37,7 +37,7 @@ const anchorThreads = 8
 const anchorToken = 4 << 32
 
 // anchorPatience is how long an anchor may take to tell of a death.
-const anchorPatience = 2 * time.Second
+const anchorPatience = time.Second
 
 // first tells that the end of all this is the end of the pid namespace.
 func (k *kernel) first() bool {

@@ -50,6 +50,7 @@ type anchor struct {
 	theirs int           // the scanner's end
 	child  chan struct{} // there is a child again; of size 1
 	exit   chan result
+	says   chan result   // what Warn is to be told; of some size
 	work   chan struct{} // something is in the queue; of size 1
 
 	mu       sync.Mutex
@@ -69,6 +70,7 @@ type anchor struct {
 
 type result struct {
 	code int
+	what string
 	err  error
 }
 
@@ -78,7 +80,7 @@ type result struct {
 func Run(c Config) (code int, err error) {
 	a := &anchor{
 		config: c, code: -1,
-		child: make(chan struct{}, 1), work: make(chan struct{}, 1), exit: make(chan result, 1),
+		child: make(chan struct{}, 1), work: make(chan struct{}, 1), exit: make(chan result, 1), says: make(chan result, 16),
 	}
 	// Orphans come to the nearest such ancestor; to PID 1 in any case.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil && os.Getpid() != 1 {
@@ -103,7 +105,12 @@ func Run(c Config) (code int, err error) {
 	a.mu.Lock()
 	a.start()
 	a.mu.Unlock()
-	go a.reap() // until the process ends, as all of these
+	go func() { // until the process ends, as all of these
+		for s := range a.says {
+			c.Warn(s.what, s.err)
+		}
+	}()
+	go a.reap()
 	go a.listen(conn)
 	go a.flush(conn)
 	for {
@@ -146,7 +153,10 @@ func (a *anchor) again(what string, err error) {
 		a.leave(exitFatal, fmt.Errorf("%s: %w", what, err))
 		return
 	}
-	go a.config.Warn(what+", starting another", err)
+	select {
+	case a.says <- result{what: what + ", starting another", err: err}:
+	default: // nobody reads what is said
+	}
 	time.AfterFunc(max(pace-time.Since(a.started), 0), func() {
 		a.mu.Lock()
 		a.start()
@@ -156,7 +166,7 @@ func (a *anchor) again(what string, err error) {
 
 func (a *anchor) leave(code int, err error) {
 	select {
-	case a.exit <- result{code, err}:
+	case a.exit <- result{code: code, err: err}:
 	default:
 	}
 }

@@ -167,9 +167,11 @@ func TestTake(t *testing.T) {
 	if d, ok := c.Take(9, time.Hour, any); !ok || d.Status != 4 {
 		t.Errorf("%+v %v", d, ok)
 	}
-	// An anchor that does not answer is not waited for.
-	if d, ok := c.Take(10, time.Millisecond, any); ok {
-		t.Errorf("%+v", d)
+	// An anchor that does not answer is not waited for, and not a second time.
+	for _, limit := range []time.Duration{time.Millisecond, time.Hour} {
+		if d, ok := c.Take(10, limit, any); ok {
+			t.Errorf("%+v", d)
+		}
 	}
 }
 

@@ -29,6 +29,7 @@ type Client struct {
 	picky  bool // nobody else's death is kept
 	syncs  map[uint64]chan struct{}
 	serial uint64
+	deaf   bool // the anchor did not answer, and has not been heard since
 }
 
 // Connect makes a client of the socket that FromEnv gave.
@@ -59,6 +60,7 @@ func (c *Client) Read() (gone bool) {
 func (c *Client) read() (gone bool) {
 	for c.fd >= 0 {
 		m, err := receive(c.fd)
+		c.deaf = c.deaf && err != nil
 		switch {
 		case err == unix.EAGAIN:
 			return false
@@ -139,7 +141,7 @@ func (c *Client) wait(limit time.Duration) {
 	done := make(chan struct{})
 	c.serial++
 	serial := c.serial
-	if c.fd < 0 || send(c.fd, &message{kind: ask, serial: serial}) != nil {
+	if c.fd < 0 || send(c.fd, &message{kind: ask, serial: serial}) != nil || c.deaf {
 		c.mu.Unlock()
 		return
 	}
@@ -152,6 +154,7 @@ func (c *Client) wait(limit time.Duration) {
 	case <-timer.C:
 		c.mu.Lock()
 		delete(c.syncs, serial)
+		c.deaf = true
 		c.mu.Unlock()
 	}
 }
