@@ -465,3 +465,52 @@ func TestAnchorOrphans(t *testing.T) {
 		a.ends(0)
 	})
 }
+
+// TestAnchorUpgrade: the program that a scanner becomes has the same anchor, and knows
+// what ends after it; whoever comes after a crash is the program that stands there now.
+func TestAnchorUpgrade(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, tree{
+		"service/web/run!":     faultSleeper,
+		"service/dies/run!":    "#!/bin/sh\necho start >>../../starts\nread line <../../go; exit 17\n",
+		"service/dies/finish!": "#!/bin/sh\necho $* >>../../ends\n",
+		"service/shows/run!":   "#!/bin/sh\nenv >../../environment\nls /proc/self/fd >../../descriptors\nexec sleep 1000\n",
+		"service/shows/down":   "",
+	})
+	if err := unix.Mkfifo(s.path("go"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := newAnchored(t, s, false, "--main", "dies")
+	web := waitStatus(t, a.path("service/web"), up)
+	waitLines(t, a.path("starts"), 1)
+	a.worker(a.crash(a.worker(0))) // whose strangers the next program gets
+	waitStatus(t, a.path("service/web"), unchanged(web))
+	upgrade := func() {
+		t.Helper()
+		pid := a.worker(0)
+		if got := a.run(ours(t, "upkeep"), "upgrade", a.path("service")); got != (result{}) {
+			t.Fatalf("upgrade: %v", got)
+		}
+		if now := a.worker(0); now != pid {
+			t.Errorf("the scanner was %d and is %d", pid, now)
+		}
+		waitStatus(t, a.path("service/web"), unchanged(web))
+	}
+	upgrade()
+	upgrade()
+	a.worker(a.crash(a.worker(0)))
+	waitStatus(t, a.path("service/web"), unchanged(web))
+	upgrade()
+	if err := a.control("service/shows", "u"); err != nil {
+		t.Fatal(err)
+	}
+	waitFile(t, a.path("descriptors"), func(c string) bool { return c == "0\n1\n2\n3\n" })
+	if got := a.read("environment"); strings.Contains(got, "UPKEEP_ANCHOR") || strings.Contains(got, "UPKEEP_WILL") {
+		t.Errorf("services have %q", got)
+	}
+	a.open("go")
+	a.ends(17)
+	if got := a.read("ends"); got != "17 0\n" {
+		t.Errorf("finish was told %q", got)
+	}
+}

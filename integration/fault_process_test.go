@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"upkeep/supervise/status"
 	"upkeep/svc"
 )
@@ -295,4 +297,53 @@ func TestFaultClosedStandardError(t *testing.T) {
 	f.wait("web", upAnew(pid))
 	f.make(tree{"service/bad/run!": faultSleeper})
 	f.wait("bad", up)
+}
+
+// TestFaultExecHangs: while the start of a service's successor hangs, as from a
+// dead file system, the others are stopped and started, and their status tells.
+func TestFaultExecHangs(t *testing.T) {
+	t.Parallel()
+	files := tree{"service/hung/run!": faultSleeper}
+	// Of either disk lane.
+	names := []string{"a", "b", "c", "d"}
+	for _, name := range names {
+		files["service/"+name+"/run!"] = faultSleeper
+	}
+	f := newFaultScene(t, files)
+	hung := f.wait("hung", up).PID
+	f.runs("hung", 0)
+	for _, name := range names {
+		f.wait(name, up)
+	}
+	// Who opens a file on which there is a lease waits until the holder gives it up.
+	run, err := unix.Open(f.dir("hung/run"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(run)
+	if _, err := unix.FcntlInt(uintptr(run), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
+		t.Skipf("no lease: %v", err)
+	}
+	f.pass(time.Second + 100*time.Millisecond) // so that its successor follows at once
+	f.tell("hung", "t")
+	waitEnd(t, int(hung))
+	for _, name := range names {
+		f.tell(name, "d")
+	}
+	for _, name := range names {
+		f.wait(name, down)
+	}
+	// It goes by the order of events: nobody waited until the start was found to hang.
+	if text, err := os.ReadFile(f.scanner.stderr); err != nil || strings.Contains(string(text), "takes long") {
+		t.Errorf("they had to wait for the one that hangs")
+	}
+	f.says("supervise: warning: starting hung/run takes long")
+	for _, name := range names {
+		f.tell(name, "u")
+		f.wait(name, up)
+	}
+	if _, err := unix.FcntlInt(uintptr(run), unix.F_SETLEASE, unix.F_UNLCK); err != nil {
+		t.Fatal(err)
+	}
+	f.wait("hung", upAnew(hung))
 }

@@ -80,7 +80,7 @@ func enter(book, line string) {
 	}
 }
 
-// torture is a tree of scribes whose scanner is killed again and again.
+// torture is a tree of scribes whose scanner is killed or upgraded again and again.
 type torture struct {
 	*faultScene
 	names  []string
@@ -90,9 +90,8 @@ type torture struct {
 	gaps   map[string]int  // log services that were killed
 }
 
-// TestTorture kills the scanner at random instants, and services and log services
-// with it, before and while there is none, in the middle of starts and stops:
-// nothing is started twice, nothing ends that was not told to, no line is lost or
+// TestTorture kills or upgrades the scanner at random instants, and kills services and
+// log services with it, before, meanwhile, in the middle of starts and stops: nothing is started twice, nothing ends that was not told to, no line is lost or
 // doubled but by a killed log service, and every wish is fulfilled in the end.
 //
 // UPKEEP_TORTURE=SERVICESxROUNDS changes the size.
@@ -122,11 +121,17 @@ func TestTorture(t *testing.T) {
 		v.want[name] = status.WantUp
 	}
 	v.faultScene = newFaultScene(t, files)
+	upgrades := 0
 	for range rounds {
 		for range 1 + v.random.IntN(4) {
 			v.disturb(true)
 		}
 		v.pause()
+		if v.random.IntN(2) == 0 {
+			v.upgradeAmid()
+			upgrades++
+			continue
+		}
 		v.crash(func() {
 			for range v.random.IntN(3) {
 				v.disturb(false)
@@ -134,6 +139,7 @@ func TestTorture(t *testing.T) {
 			v.pause()
 		})
 	}
+	t.Logf("%d times upgraded, %d times killed", upgrades, rounds-upgrades)
 	for name, want := range v.want {
 		v.wait(name, func(r status.Record, alive bool) bool {
 			return alive && r.Want == want && (r.PID != 0) == (want == status.WantUp)
@@ -151,6 +157,27 @@ func TestTorture(t *testing.T) {
 
 // pause lets a random time pass: what is done next comes at any instant.
 func (v *torture) pause() { time.Sleep(time.Duration(v.random.IntN(150)) * time.Millisecond) }
+
+// upgradeAmid upgrades the scanner while something happens to services. One that is
+// about to take over what another has left listens a little later.
+func (v *torture) upgradeAmid() {
+	v.t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		v.until("it can be upgraded", func() bool {
+			got := v.upgrade()
+			if got.code != 0 && !strings.Contains(got.stderr, "unable to reach") {
+				v.t.Errorf("upgrade: %v", got)
+			}
+			return got.code == 0
+		})
+	}()
+	for range v.random.IntN(3) {
+		v.disturb(true)
+	}
+	<-done
+}
 
 // disturb does something to some service. While there is no scanner only
 // processes can be killed.

@@ -30,7 +30,8 @@ const (
 	// EvResumed: the machine was restored from what a former supervisor left
 	// behind. Facts are as they are now. The last process that was started is
 	// Life, PID, running Script since Since; Flag tells that it still runs, else
-	// Status is how it ended, and Final as for EvDied. All is zero if none was.
+	// Status is how it ended, and Final as for EvDied. All is zero if none was. Exec
+	// tells that the supervisor only became another program, and did not end.
 	EvResumed
 	// EvNeeds: what the service needs is up (Flag) or not.
 	EvNeeds

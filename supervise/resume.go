@@ -16,7 +16,7 @@ func (m *Machine) resumed(p *Policy, ev *Event, a *Actions) {
 	m.Restored = false
 	m.Facts = ev.Facts
 	m.Needy, m.Removed = false, false
-	if m.Shutdown {
+	if m.Shutdown && !ev.Exec {
 		// Whoever starts a supervisor again wants its services.
 		m.Shutdown, m.Exiting, m.Draining, m.Failed, m.Want = false, false, false, false, status.WantUp
 		if ev.Facts.Down {
@@ -91,6 +91,9 @@ func (m *Machine) resumeAlive(p *Policy, was *Machine, at Instant, a *Actions) {
 	}
 	a.add(Action{Kind: Announce})
 	if !m.alive() {
+		if m.Shutdown {
+			m.armKill(p, at, a)
+		}
 		return
 	}
 	if m.Draining {
@@ -103,7 +106,7 @@ func (m *Machine) resumeAlive(p *Policy, was *Machine, at Instant, a *Actions) {
 	if was.Loaded && !m.Paused {
 		a.add(Action{Kind: Signal, Signal: syscall.SIGCONT, PID: m.PID})
 	}
-	unwanted := m.Want == status.WantDown || m.Exiting && p.ExitStops
+	unwanted := m.Want == status.WantDown || m.Shutdown || m.Exiting && p.ExitStops
 	switch letter := was.Consulting; {
 	case unwanted && (m.Phase != PhaseStopping || letter == 't'):
 		m.stop(p, at, a)

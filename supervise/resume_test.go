@@ -22,6 +22,8 @@ func TestResumeFromEveryState(t *testing.T) {
 				}
 				for _, ev := range fates(p, &n) {
 					resume(t, p, n.m, ev)
+					ev.Exec = true
+					resume(t, p, n.m, ev)
 					resumed++
 				}
 			}
@@ -84,8 +86,11 @@ func resume(t *testing.T, p *Policy, saved Machine, ev Event) {
 	if m.Phase == PhaseGone {
 		return
 	}
-	if m.Want != saved.Want && !saved.Shutdown && !m.Failed && !m.Idle && !ev.Final {
+	if m.Want != saved.Want && !(saved.Shutdown && !ev.Exec) && !m.Failed && !m.Idle && !ev.Final {
 		t.Fatalf("the wish %q became %q: %+v", saved.Want, m.Want, saved)
+	}
+	if m.Shutdown != (saved.Shutdown && ev.Exec) {
+		t.Fatalf("shutdown is %v: %+v", m.Shutdown, saved)
 	}
 	shutDown(t, p, node{m, w})
 }

@@ -28,8 +28,8 @@ type Port interface {
 	MarkDown(on bool)
 	// Closed is the last call: the service is over.
 	Closed()
-	// Panicked reports a panic in the service's code, after which it goes on
-	// with the state it had before the event.
+	// Panicked reports a panic in the service's code, after which only Closed
+	// follows: what has become of the service has to be found out.
 	Panicked(reason any)
 }
 
@@ -44,7 +44,10 @@ type Service struct {
 	box     []Event
 	control bool          // the control FIFO has something
 	awake   bool          // the machine is in somebody's hands
+	over    bool          // the goroutine has ended
+	broken  bool          // the machine is not to be trusted
 	wake    chan struct{} // hands it to the goroutine
+	frozen  chan struct{} // closed when the machine stands still; nil if it need not
 
 	machine Machine
 	unread  bool // control bytes wait in the FIFO
@@ -132,6 +135,13 @@ func (s *Service) next(ev *Event) (ok bool) {
 	return true
 }
 
+// Break ends the service, as after a panic in code of its own.
+func (s *Service) Break() {
+	s.mu.Lock()
+	s.broken = true
+	s.rouse()
+}
+
 // sleep gives the machine up: from then on it belongs to who comes next. It is
 // false when there is something to do.
 func (s *Service) sleep() bool {
@@ -140,8 +150,38 @@ func (s *Service) sleep() bool {
 	if len(s.box) > 0 || s.control {
 		return false
 	}
+	if s.frozen != nil {
+		close(s.frozen) // and it stays awake, so that nobody takes it
+		return true
+	}
 	s.awake = false
 	return true
+}
+
+// Freeze has the service handle all that it was told and then do nothing until
+// Thaw. It returns the machine as it is left.
+func (s *Service) Freeze() Machine {
+	s.mu.Lock()
+	if s.over {
+		s.mu.Unlock()
+		return s.machine
+	}
+	still := make(chan struct{})
+	s.frozen = still
+	s.rouse()
+	<-still
+	return s.machine
+}
+
+// Thaw ends a Freeze. What was posted meanwhile is handled now.
+func (s *Service) Thaw() {
+	s.mu.Lock()
+	s.frozen = nil
+	over := s.over
+	s.mu.Unlock()
+	if !over {
+		s.wake <- struct{}{}
+	}
 }
 
 // Run is the service's goroutine. It ends when the machine is gone.
@@ -153,6 +193,12 @@ func (s *Service) Run() {
 			after = s.turn()
 		}
 	}
+	s.mu.Lock()
+	s.over = true
+	if s.frozen != nil {
+		close(s.frozen)
+	}
+	s.mu.Unlock()
 	s.port.Closed()
 }
 
@@ -169,10 +215,19 @@ const (
 func (s *Service) turn() (after progress) {
 	defer func() {
 		if r := recover(); r != nil {
+			s.mu.Lock()
+			s.broken = true
+			s.mu.Unlock()
 			s.port.Panicked(r)
-			after = busy
+			after = over
 		}
 	}()
+	s.mu.Lock()
+	broken := s.broken
+	s.mu.Unlock()
+	if broken {
+		return over
+	}
 	x := scratches.Get().(*scratch)
 	more := s.next(&x.event)
 	if !more {

@@ -12,46 +12,77 @@ import (
 	"upkeep/svscan/internal/handoff"
 )
 
-// takeOver sets the machine going: where a former scanner's journal says it stood,
-// with the process that it left behind if that still runs, or from the beginning.
-// The directory is watched already: what changes later is an event.
-func (u *unit) takeOver() error {
+// takeOver sets the machine going: as it was left by the program that we were; or
+// where a former scanner's journal says it stood, with the process that it left
+// behind if that still runs; or from the beginning. The directory is watched
+// already: what changes later is an event.
+func (u *unit) takeOver(left *handoff.Unit) (err error) {
+	var p *handoff.Process
+	// From before the process is looked for until its end is listened for.
+	u.k.table.Begin()
+	defer func() {
+		if p == nil || !p.Ours || err != nil {
+			u.k.table.Abort()
+		}
+	}()
 	j, err := u.dir.Recall(u.k.world)
 	var unread *servicedir.StepError
-	if errors.As(err, &unread) {
+	if errors.As(err, &unread) && left == nil {
 		return err // and start nothing that may run already
 	}
-	if errors.Is(err, servicedir.ErrNotOurs) || err == unix.EACCES {
+	if left == nil && (errors.Is(err, servicedir.ErrNotOurs) || err == unix.EACCES) {
 		u.k.report(Warning, u.name(), "keep a journal of", u.name()+", which a crash would leave unsupervised", err)
 	}
 	ev := supervise.Event{Kind: supervise.EvBoot, Facts: u.facts(), At: u.Now()}
-	if j != nil && (j.State.Booted || j.Mark != (servicedir.Mark{})) {
+	var m supervise.Machine
+	switch {
+	case left != nil:
+		m = left.State
+		ev.Kind, ev.Exec = supervise.EvResumed, true
+		switch {
+		case m.PID != 0:
+			ev.PID, ev.Life, ev.Script, ev.Flag = m.PID, m.Life, m.Script, true
+			if p = left.Stranger; p == nil {
+				p = &handoff.Process{PID: m.PID, FD: -1, Ours: true}
+			}
+		case m.Asked && j != nil && j.Mark.Life() == m.Life:
+			// A start that took too long to be waited for.
+			if p, err = u.findProcess(&j.Mark, &ev); err != nil {
+				return err
+			}
+		}
+		u.Restore(m)
+	case j != nil && (j.State.Booted || j.Mark != (servicedir.Mark{})):
 		ev.Kind = supervise.EvResumed
-		m := j.State
+		m = j.State
 		if !m.Booted {
 			m = supervise.Unsaved()
 		}
-		if err := u.findProcess(&j.Mark, &ev); err != nil {
+		if p, err = u.findProcess(&j.Mark, &ev); err != nil {
 			return err
-		}
-		if ev.Flag {
-			u.mu.Lock()
-			u.script = ev.Script
-			u.mu.Unlock()
-		} else if ev.PID != 0 && m.Awaits(ev.Life) {
-			ev.Final = u.final(ev.Script)
 		}
 		u.Restore(m)
 	}
+	if ev.Flag {
+		u.mu.Lock()
+		u.script = ev.Script
+		u.mu.Unlock()
+	} else {
+		ev.Final = ev.PID != 0 && m.Awaits(ev.Life) && u.final(ev.Script)
+	}
 	u.Post(ev)
 	u.tellFinal(&ev)
+	if p != nil {
+		u.attend(p)
+	}
 	return nil
 }
 
-// findProcess fills in what has become of the last process that was started.
-func (u *unit) findProcess(mark *servicedir.Mark, ev *supervise.Event) error {
+// findProcess fills in what has become of the last process that was started, and
+// returns it if its end is still to come.
+func (u *unit) findProcess(mark *servicedir.Mark, ev *supervise.Event) (*handoff.Process, error) {
 	if *mark == (servicedir.Mark{}) {
-		return nil
+		return nil, nil
 	}
 	ev.PID, ev.Life, ev.Script = mark.PID(), mark.Life(), mark.Script()
 	ev.Status = supervise.UnknownEnd
@@ -60,27 +91,29 @@ func (u *unit) findProcess(mark *servicedir.Mark, ev *supervise.Event) error {
 	p, hidden := handoff.Find(mark)
 	switch {
 	case hidden:
-		return fmt.Errorf("process %d may be the service, and /proc does not tell: %w", mark.PID(), unix.EAGAIN)
+		return nil, fmt.Errorf("process %d may be the service, and /proc does not tell: %w", mark.PID(), unix.EAGAIN)
 	case p == nil:
 		if st, ok := u.k.statusOf(mark); ok {
 			ev.Status = st
 		}
-		return nil
+		return nil, nil
 	}
-	ev.Flag = p.Alive()
-	if p.Ours {
-		// Made by us before an exec; if it has ended, it is a zombie until it is
-		// registered.
-		u.k.table.Begin()
-		ev.Flag = true
-		u.k.table.Register(p.PID, u, func() {})
-		p.Close()
-		return nil
-	}
-	if !ev.Flag {
+	// A child of ours that has ended is a zombie until it is registered.
+	if ev.Flag = p.Ours || p.Alive(); !ev.Flag {
 		ev.Status, _ = u.k.endOf(p)
 		p.Close()
-		return nil
+		return nil, nil
+	}
+	return p, nil
+}
+
+// attend sees to it that the end of the process is heard of. For one of ours a start
+// was announced to the reaper.
+func (u *unit) attend(p *handoff.Process) {
+	if p.Ours {
+		p.Close()
+		u.k.table.Register(p.PID, u, func() {})
+		return
 	}
 	u.stranger = p
 	u.k.anchor.Want(p.PID)
@@ -88,7 +121,6 @@ func (u *unit) findProcess(mark *servicedir.Mark, ev *supervise.Event) error {
 	if p.FD < 0 || u.k.pump.Add(p.FD, strangerToken|uint64(u.token)) != nil {
 		u.lookAgain(strangerPoll)
 	}
-	return nil
 }
 
 // strangerToken is the pump's token for the process of the unit in the low half.

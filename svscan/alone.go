@@ -27,13 +27,25 @@ func Supervise(c Config, stopped <-chan struct{}) error {
 	if err := <-k.alone; err != nil {
 		return err
 	}
+	stop := func() { u.Post(supervise.Event{Kind: supervise.EvShutdown, At: u.Now()}) }
+	stopping := false
 	for {
 		select {
 		case err := <-k.alone:
-			return err
+			if err != errPanic {
+				return err
+			}
+			u = newUnit(k, nil, u.dir.FD, c.Dir)
+			u.begin()
+			if err := <-k.alone; err != nil {
+				return err
+			}
+			if stopping {
+				stop()
+			}
 		case <-stopped:
-			u.Post(supervise.Event{Kind: supervise.EvShutdown, At: u.Now()})
-			stopped = nil
+			stop()
+			stopped, stopping = nil, true
 		}
 	}
 }

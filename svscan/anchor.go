@@ -25,7 +25,7 @@ func Anchor(args []string, report func(Report)) (code int, err error) {
 	runtime.GOMAXPROCS(1) // it has nothing to do at the same time
 	reserveThreads(anchorThreads)
 	return anchor.Run(anchor.Config{
-		Args: args, Settled: trim,
+		Program: programPath(), Args: args, Settled: trim,
 		Warn: func(text string, err error) { report(Report{Class: Warning, Verb: text, Err: err}) },
 	})
 }

@@ -32,7 +32,7 @@ func (u *unit) startControl() {
 	}
 	p, err := spawn.NewProgram(c.path, c.path)
 	if err != nil {
-		c.StartFailed(err, true, time.Now())
+		c.refused(err)
 		return
 	}
 	u.spawn(new(spawn.Request), p, c)
@@ -49,13 +49,18 @@ func (c *controlScript) over(veto bool) {
 }
 
 // Started implements spawn.Owner.
-func (c *controlScript) Started(int32, time.Time) {}
+func (c *controlScript) Started(int32, time.Time) { c.unit.answered() }
 
 // Proceed implements spawn.Owner.
 func (c *controlScript) Proceed() {}
 
 // StartFailed implements spawn.Owner.
 func (c *controlScript) StartFailed(err error, exec bool, _ time.Time) {
+	c.unit.answered()
+	c.refused(err)
+}
+
+func (c *controlScript) refused(err error) {
 	c.unit.k.report(Warning, c.unit.name(), "run", c.unit.name()+"/"+c.path, err)
 	c.over(false)
 }

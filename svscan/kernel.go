@@ -55,6 +55,9 @@ type Config struct {
 // for it.
 const diskLimit = 2 * time.Second
 
+// diskPatience is how long one may keep the reaper.
+const diskPatience = 100 * time.Millisecond
+
 // disks is how many units may be written for at the same time. A full boot is
 // bound by the creation of files, which file systems do in parallel.
 const disks = 2
@@ -98,7 +101,8 @@ type kernel struct {
 	run     *spawn.Program
 	start   *spawn.Program
 	stop    *spawn.Program
-	alone   chan error // for a service without a scanner: opened, then closed
+	alone   chan error    // for a service without a scanner: opened, then closed
+	will    *handoff.Will // of the program that we were, if any
 
 	main atomic.Pointer[unit] // of Config.Main, once there is one
 
@@ -146,6 +150,13 @@ func newKernel(c Config) (*kernel, error) {
 		k.policy.Within(k.deadline)
 	}
 	k.offset = time.Duration(now.Nano())
+	// Before anything has a descriptor.
+	k.will = inheritance(func(err error) {
+		k.report(Warning, "", "read", "what was left by the program before the upgrade, finding it out", err)
+	})
+	if k.will != nil {
+		k.table.Begin()
+	}
 	if k.world = handoff.World(); k.world == (servicedir.World{}) {
 		k.report(Warning, "", "find out which boot this is: a crash would leave services unsupervised", "", nil)
 	}
@@ -175,7 +186,9 @@ func newKernel(c Config) (*kernel, error) {
 		return nil, fmt.Errorf("unable to get limit of open files: %w", err)
 	}
 	k.fdLimit = int(min(files.Cur, 1<<30))
-	if k.spawner, err = spawn.New(&k.table, spawn.Options{Env: anchor.Environ(), Limit: limit, Copy: c.CopyTable}); err != nil {
+	if k.spawner, err = spawn.New(&k.table, spawn.Options{
+		Env: anchor.Environ(), Limit: limit, Copy: c.CopyTable, Before: k.holdDisk, After: k.releaseDisk,
+	}); err != nil {
 		return nil, err
 	}
 	if k.pump, err = pump.New(); err != nil {
@@ -202,12 +215,8 @@ func newKernel(c Config) (*kernel, error) {
 		l := &k.disk[i]
 		l.Work = func(_ struct{}, j diskJob) { j.unit.write(j.level) }
 		l.Begin = func() struct{} { return struct{}{} }
-		l.Limit, l.Quiet, l.Quick = diskLimit, quiet, quick
-		l.Late = func(_ diskJob, helped bool) {
-			if helped {
-				k.table.Relieve()
-			}
-		}
+		l.Limit, l.Quiet, l.Quick, l.Patience = diskLimit, quiet, quick, diskPatience
+		l.Stuck = k.table.Relieve
 		l.Start()
 	}
 	k.table.Before, k.table.After = k.hold, k.release
@@ -225,23 +234,25 @@ func newKernel(c Config) (*kernel, error) {
 // hold and release are around the deaths that the reaper tells of. If they are few,
 // it does itself what follows from them, the start of the successors and the
 // writing of their status: no other thread has to wake up.
+//
+// While it starts one it may be stuck, so nothing is held then.
 func (k *kernel) hold() {
 	k.spawner.Hold()
+	k.holdDisk()
+}
+
+func (k *kernel) release() {
+	k.releaseDisk()
+	k.spawner.Release()
+}
+
+func (k *kernel) holdDisk() {
 	for i := range k.disk {
 		k.disk[i].Hold()
 	}
 }
 
-func (k *kernel) release() {
-	k.spawner.Release()
-	pending := 0
-	for i := range k.disk {
-		pending += k.disk[i].Pending()
-	}
-	for i := range k.disk {
-		k.disk[i].Release(pending <= few, struct{}{})
-	}
-}
+func (k *kernel) releaseDisk() { lane.Release(k.disk[:], few, struct{}{}) }
 
 // program is a script of a service directory with the arguments of the dialect.
 func (k *kernel) program(name string, args ...string) (*spawn.Program, error) {

@@ -1,6 +1,9 @@
 package svscan
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // mailbox carries messages to one goroutine; posting never blocks.
 type mailbox[T any] struct {
@@ -21,6 +24,13 @@ func (m *mailbox[T]) post(x T) {
 	case m.wake <- struct{}{}:
 	default:
 	}
+}
+
+// has tells whether some message waits.
+func (m *mailbox[T]) has(some func(T) bool) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.ContainsFunc(m.list, some)
 }
 
 // take empties the box. After a receive from wake it may be empty.

@@ -32,28 +32,14 @@ type Report struct {
 // reporter takes reports off the goroutines that make them: standard error may
 // be a pipe that nobody reads.
 type reporter struct {
-	lane lane.Lane[said, struct{}]
+	lane lane.Lane[func(), struct{}]
+	to   func(Report)
 }
-
-// said is a report, or the wish to know when those before it are over.
-type said struct {
-	Report
-	over chan<- struct{}
-}
-
-// lastWords is what reports get to be written when the process leaves.
-const lastWords = time.Second
 
 func newReporter(to func(Report)) *reporter {
-	r := &reporter{}
-	r.lane = lane.Lane[said, struct{}]{
-		Work: func(_ struct{}, x said) {
-			if x.over != nil {
-				close(x.over)
-				return
-			}
-			to(x.Report)
-		},
+	r := &reporter{to: to}
+	r.lane = lane.Lane[func(), struct{}]{
+		Work:  func(_ struct{}, f func()) { f() },
 		Begin: func() struct{} { return struct{}{} },
 		// A second writer would not get further than the first.
 		Limit: time.Hour,
@@ -62,18 +48,19 @@ func newReporter(to func(Report)) *reporter {
 	return r
 }
 
-func (r *reporter) post(rep Report) {
-	r.lane.Post(lane.Urgent, &lane.Node[said]{Job: said{Report: rep}})
-}
+func (r *reporter) post(rep Report) { r.do(func() { r.to(rep) }) }
 
-// flush waits until all reports are written, but not for ever.
+func (r *reporter) do(f func()) { r.lane.Post(lane.Urgent, &lane.Node[func()]{Job: f}) }
+
+// flush waits until all that was posted is out, but not for a reader that does not
+// read.
 func (r *reporter) flush() {
-	over := make(chan struct{})
-	r.lane.Post(lane.Urgent, &lane.Node[said]{Job: said{over: over}})
-	timer := time.NewTimer(lastWords)
-	defer timer.Stop()
+	out := make(chan struct{})
+	r.do(func() { close(out) })
 	select {
-	case <-over:
-	case <-timer.C:
+	case <-out:
+	case <-time.After(flushTime):
 	}
 }
+
+const flushTime = time.Second

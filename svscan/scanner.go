@@ -32,18 +32,23 @@ type Scanner struct {
 	box  *mailbox[message]
 	tree *watch.Tree // nil: polled
 
-	entries  map[servicedir.Identity]*entry
-	names    map[string]string // what was said of names that are no services
-	scanDir  servicedir.Identity
-	serial   uint32
-	scanned  time.Time
-	stop     bool
-	adopting bool   // so far, only what a former scanner left behind is taken up
-	opening  int    // units that were started and did not answer yet
-	full     bool   // out of descriptors, and said so
-	promised int    // descriptors that units and pipes have or will have
-	unread   string // what was said of the scan directory
-	ending   ending
+	entries    map[servicedir.Identity]*entry
+	names      map[string]string // what was said of names that are no services
+	scanDir    servicedir.Identity
+	serial     uint32
+	scanned    time.Time
+	stop       bool
+	adopting   bool     // so far, only what a former scanner left behind is taken up
+	inheriting bool     // so far, only what the program that we were left is taken up
+	upgrading  *upgrade // whose program is being checked
+	program    string   // that we were started as
+	home       *home
+	caught     chan os.Signal
+	opening    int    // units that were started and did not answer yet
+	full       bool   // out of descriptors, and said so
+	promised   int    // descriptors that units and pipes have or will have
+	unread     string // what was said of the scan directory
+	ending     ending
 
 	settled *time.Timer // trims when no service was added for a while
 	again   *time.Timer // the next scan that is due, if any
@@ -70,15 +75,17 @@ type slot struct {
 	up     bool  // running: it takes events
 	fault  error // why it could not be opened, last time
 	retry  time.Time
-	closed bool // it left; after retry it may come again
+	broke  time.Time // when it last panicked
+	closed bool      // it left; after retry it may come again
 }
 
 // message is what the scanner is told.
 type message struct {
-	kind messageKind
-	unit *unit
-	err  error
-	code int
+	kind    messageKind
+	unit    *unit
+	err     error
+	upgrade *upgrade
+	code    int
 }
 
 type messageKind uint8
@@ -89,13 +96,19 @@ const (
 	msgClosed                      // unit is over
 	msgHangup                      // scan, and drop what is gone
 	msgStop                        // stop everything and return
-	msgMain                        // main has ended with code: likewise
+	msgBroken                      // unit panicked and is to be made anew
+	msgUpgrade                     // become a new program
+	msgChecked                     // the new program was tried
+	msgMain                        // main has ended with code: stop everything as well
 	msgDeadline                    // that takes long
 )
 
 // New prepares a scanner. Only one may be made in a process: it becomes the
 // process's reaper.
 func New(c Config) (*Scanner, error) {
+	// First, since a program that others become must not die of what they would
+	// have obeyed.
+	caught := catch(c.Signals)
 	k, err := newKernel(c)
 	if err != nil {
 		return nil, err
@@ -105,6 +118,8 @@ func New(c Config) (*Scanner, error) {
 		entries: make(map[servicedir.Identity]*entry),
 		names:   make(map[string]string),
 		ending:  ending{deadline: k.deadline},
+		program: programPath(),
+		caught:  caught,
 	}, nil
 }
 
@@ -128,6 +143,10 @@ func (s *Scanner) Run() (code int) {
 		defer stop()
 	}
 	s.k.anchor.Up()
+	if s.k.will != nil {
+		s.inherit(s.k.will)
+		s.k.will = nil
+	}
 	s.scan()
 	if s.k.stopping && (s.opening == 0 || !s.adopting) {
 		s.shutdown()
@@ -147,6 +166,9 @@ func (s *Scanner) Run() (code int) {
 		if scan && !s.stop {
 			s.scanSoon()
 		}
+	}
+	if s.home != nil {
+		s.home.close()
 	}
 	if s.tree != nil {
 		s.tree.Close()
@@ -184,12 +206,18 @@ func (s *Scanner) handle(m message) (scan bool) {
 		s.opened(m.unit, m.err)
 	case msgClosed:
 		s.closed(m.unit)
+	case msgBroken:
+		s.remake(m.unit)
 	case msgStop:
 		s.shutdown()
 	case msgMain:
 		s.mainEnded(m.code)
 	case msgDeadline:
 		s.hurry()
+	case msgUpgrade:
+		s.beginUpgrade(m.upgrade)
+	case msgChecked:
+		s.finishUpgrade(m.upgrade)
 	}
 	return false
 }
@@ -240,6 +268,12 @@ func (s *Scanner) scan() {
 	}
 	s.unread = ""
 	defer dir.Close()
+	if s.home == nil {
+		s.home = openHome(s.k.config.Dir)
+	}
+	if s.home != nil && s.home.file == nil {
+		s.home.serve(s)
+	}
 	fd := int(dir.Fd())
 	said := make(map[string]string)
 	for _, name := range names {
@@ -413,7 +447,7 @@ func (s *Scanner) fill(scanDir int, e *entry, first bool, complain func(verb, ob
 		s.fillLog(fd, e, first, complain)
 	}
 	if main {
-		s.start(e, &e.main, fd, e.name, first)
+		s.start(e, &e.main, fd, e.name, first, nil)
 	} else {
 		unix.Close(fd)
 	}
@@ -461,7 +495,7 @@ func (s *Scanner) fillLog(fd int, e *entry, first bool, complain func(verb, obje
 			e.main.unit.writesTo(e)
 		}
 	}
-	s.start(e, &e.log, logFD, e.name+"/log", first)
+	s.start(e, &e.log, logFD, e.name+"/log", first, nil)
 }
 
 // fdsEach is what one unit takes: its directory, lock, control and ok.
@@ -499,9 +533,11 @@ func (s *Scanner) openFailed(e *entry, err error) {
 	}
 }
 
-// start makes a unit. Its directory is opened where that may block.
-func (s *Scanner) start(e *entry, x *slot, fd int, name string, first bool) {
+// start makes a unit. Its directory is opened where that may block, unless it was
+// left open.
+func (s *Scanner) start(e *entry, x *slot, fd int, name string, first bool, left *handoff.Unit) {
 	u := newUnit(s.k, e, fd, name)
+	u.left = left
 	u.log, u.fresh = x == &e.log, !first
 	if u.log {
 		u.stdin = int32(e.pipe[0])
@@ -525,7 +561,12 @@ func (e *entry) slotOf(u *unit) *slot {
 
 // opened is the answer to start.
 func (s *Scanner) opened(u *unit, err error) {
-	if s.opening--; s.opening == 0 && s.adopting && !s.stop {
+	s.opening--
+	if s.opening == 0 && s.inheriting {
+		s.inheriting = false
+		s.k.table.Abort()
+	}
+	if s.opening == 0 && s.adopting && !s.stop {
 		defer s.adopted()
 	}
 	e := u.entry
@@ -574,6 +615,20 @@ func (s *Scanner) closed(u *unit) {
 	}
 	s.advance(e)
 	s.drop(e)
+}
+
+// remake makes a unit anew after a panic, and again each second if it goes on like
+// that.
+func (s *Scanner) remake(u *unit) {
+	x := u.entry.slotOf(u)
+	x.up = false
+	if time.Since(x.broke) < time.Second {
+		time.AfterFunc(time.Second, func() { s.post(message{kind: msgBroken, unit: u}) })
+		return
+	}
+	x.broke = time.Now()
+	s.promised -= fdsEach
+	s.start(u.entry, x, u.dir.FD, u.name(), true, nil)
 }
 
 // rename gives the units the name the directory has now.

@@ -6,24 +6,37 @@ import (
 	"syscall"
 )
 
-// signals has TERM and INT stop the scanner, and HUP make it scan and drop what
-// is gone. The function it returns ends that.
-func (s *Scanner) signals() (stop func()) {
+// scannerSignals are those that mean something to a scanner.
+var scannerSignals = [...]os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR2}
+
+// catch has the signals go into a channel.
+func catch(some bool) chan os.Signal {
 	c := make(chan os.Signal, 4)
-	signal.Notify(c, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	if os.Getpid() == 1 {
+	if some {
+		signal.Notify(c, scannerSignals[:]...)
+	}
+	if some && os.Getpid() == 1 {
 		// The kernel spares PID 1 the default action of every signal, the Go runtime
 		// does not: these would end it. They mean nothing here.
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGTRAP, syscall.SIGSYS, syscall.SIGSTKFLT)
 	}
+	return c
+}
+
+// signals has TERM and INT stop the scanner, HUP make it scan and drop what is
+// gone, and USR2 upgrade it. The function it returns ends that.
+func (s *Scanner) signals() (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		for {
 			select {
-			case sig := <-c:
-				if sig == syscall.SIGHUP {
+			case sig := <-s.caught:
+				switch sig {
+				case syscall.SIGHUP:
 					s.Rescan()
-				} else {
+				case syscall.SIGUSR2:
+					s.post(message{kind: msgUpgrade, upgrade: new(upgrade)})
+				default:
 					s.Stop()
 				}
 			case <-done:
@@ -32,7 +45,7 @@ func (s *Scanner) signals() (stop func()) {
 		}
 	}()
 	return func() {
-		signal.Stop(c)
+		signal.Stop(s.caught)
 		close(done)
 	}
 }

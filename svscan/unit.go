@@ -36,6 +36,7 @@ type unit struct {
 	stdout atomic.Int32
 	// A process that a former scanner left behind, until it ends.
 	stranger  *handoff.Process
+	left      *handoff.Unit // by the program that we were, until it is open
 	endTries  int8
 	lockTries int8
 	pipe      atomic.Uint64 // inode of the log pipe, or 0
@@ -61,6 +62,9 @@ type unit struct {
 	stat     uint16 // what stat says, packed
 	pid      uint32 // what pid says
 	texted   bool
+	starts   uint8                // requests that are not answered
+	broken   bool                 // something panicked: to be taken over anew
+	closing  bool                 // as soon as they are
 	finishOf supervise.WaitStatus // what finish is told
 	letter   byte                 // whose control script is asked for
 }
@@ -161,9 +165,23 @@ func (u *unit) write(level int) {
 		return
 	}
 	todo := u.pending.at(level)
+	if todo&jobTexts != 0 {
+		todo |= u.pending & jobStatus // which nobody is to be told of sooner
+	}
 	u.pending &^= todo
+	if u.broken {
+		todo &= jobStatus | jobClose
+	}
+	if todo&jobClose != 0 && u.starts > 0 {
+		todo &^= jobClose // what is used to start a process must not be closed
+		u.closing = true
+	}
 	u.writing = true
 	u.mu.Unlock()
+	defer u.contain(todo)
+	if inject != nil {
+		inject(u.name(), "write")
+	}
 
 	if todo&jobOpen != 0 {
 		u.open()
@@ -205,24 +223,32 @@ func (u *unit) write(level int) {
 
 // open makes the state directory and sets the service going.
 func (u *unit) open() {
-	d, remade, err := servicedir.Open(u.dir.FD)
-	if err != nil && u.startsUp(err) {
-		return
+	left := u.left
+	u.left = nil
+	if left != nil {
+		u.dir = servicedir.Keep(left.Dir, left.Lock, left.Control, left.OK)
+		u.shown = left.OK >= 0
+	} else {
+		d, remade, err := servicedir.Open(u.dir.FD)
+		if err != nil && u.startsUp(err) {
+			return
+		}
+		if err != nil {
+			unix.Close(u.dir.FD)
+			u.opened(err)
+			return
+		}
+		u.dir = d
+		u.reportRemade(remade)
 	}
-	if err != nil {
-		unix.Close(u.dir.FD)
-		u.opened(err)
-		return
-	}
-	u.dir = d
-	if err = u.k.attach(u); err != nil {
+	d := u.dir
+	u.Init(u, &u.k.policy) // control bytes may be there at once
+	if err := u.k.attach(u); err != nil {
 		d.Close()
 		u.opened(err)
 		return
 	}
-	u.reportRemade(remade)
-	u.Init(u, &u.k.policy)
-	if err := u.takeOver(); err != nil {
+	if err := u.takeOver(left); err != nil {
 		u.k.detach(u)
 		d.Close()
 		u.opened(err)
@@ -308,6 +334,9 @@ func (u *unit) Now() supervise.Instant { return u.k.now() }
 
 // ReadControl implements supervise.Port.
 func (u *unit) ReadControl() (byte, bool) {
+	if inject != nil {
+		inject(u.name(), "control")
+	}
 	var b [1]byte
 	for {
 		n, err := unix.Read(u.dir.Control, b[:])
@@ -341,6 +370,9 @@ func (u *unit) Spawn(s supervise.Script, life uint32, last supervise.WaitStatus)
 }
 
 func (u *unit) spawn(r *spawn.Request, p *spawn.Program, owner spawn.Owner) {
+	u.mu.Lock()
+	u.starts++
+	u.mu.Unlock()
 	r.Owner, r.Program, r.Dir = owner, p, u.dir.FD
 	r.Stdin, r.Stdout, r.Notify = int(u.stdin), int(u.stdout.Load()), -1
 	r.Journal = -1
@@ -364,7 +396,7 @@ func (u *unit) spawn(r *spawn.Request, p *spawn.Program, owner spawn.Owner) {
 // 1.6; s6.md, section 5.4).
 func (u *unit) startFinish() {
 	if !servicedir.Readable(u.dir.FD, "finish") {
-		u.StartFailed(nil, true, time.Now())
+		u.notStarted(nil, true, time.Now())
 		return
 	}
 	u.mu.Lock()
@@ -385,19 +417,36 @@ func (u *unit) startFinish() {
 	}
 	p, err := u.k.program("finish", args...)
 	if err != nil {
-		u.StartFailed(err, true, time.Now())
+		u.notStarted(err, true, time.Now())
 		return
 	}
 	u.spawn(&u.request, p, u)
 }
 
+// answered is the end of a start, one way or the other.
+func (u *unit) answered() {
+	u.mu.Lock()
+	if u.starts--; u.starts == 0 && u.closing {
+		u.order(jobClose)
+	}
+	u.mu.Unlock()
+}
+
 // Started implements spawn.Owner. Its Proceed is the service's.
 func (u *unit) Started(pid int32, at time.Time) {
+	u.answered()
 	u.Append(supervise.Event{Kind: supervise.EvStarted, PID: pid, At: u.k.instant(at)})
 }
 
-// StartFailed implements spawn.Owner. A nil err is a finish that is not there.
+// StartFailed implements spawn.Owner.
 func (u *unit) StartFailed(err error, exec bool, at time.Time) {
+	u.answered()
+	u.notStarted(err, exec, at)
+}
+
+// notStarted has a script count as one that could not be started. A nil err is a
+// finish that is not there.
+func (u *unit) notStarted(err error, exec bool, at time.Time) {
 	u.mu.Lock()
 	s, coming := u.script, u.fresh || errors.Is(err, unix.ETXTBSY)
 	u.mu.Unlock()
@@ -521,8 +570,35 @@ func (u *unit) MarkDown(on bool) {
 	}
 }
 
+// inject, if a test sets it, may panic.
+var inject func(service, where string)
+
+// contain keeps a panic in the jobs of a unit from the others.
+func (u *unit) contain(todo jobs) {
+	r := recover()
+	if r == nil {
+		return
+	}
+	u.Panicked(r)
+	if todo&jobOpen != 0 {
+		u.dir.Close()
+		u.opened(errPanic)
+		return
+	}
+	u.mu.Lock()
+	u.writing = false
+	u.mu.Unlock()
+	u.Break()
+}
+
+// errPanic is why a unit could not be opened, after more was said.
+var errPanic = errors.New("internal error")
+
 // Panicked implements supervise.Port.
 func (u *unit) Panicked(reason any) {
+	u.mu.Lock()
+	u.broken = true
+	u.mu.Unlock()
 	text := "internal error"
 	switch r := reason.(type) {
 	case error:
@@ -544,6 +620,10 @@ func (u *unit) Closed() {
 }
 
 func (u *unit) close() {
+	if u.broken {
+		u.abandon()
+		return
+	}
 	if u.k.texts == textsLater {
 		u.writeTexts()
 	}
@@ -555,6 +635,26 @@ func (u *unit) close() {
 		return
 	}
 	u.k.alone <- nil
+}
+
+// abandon gives a unit up so that another can take its process over, as after the
+// end of a scanner. The directory itself stays open for that.
+func (u *unit) abandon() {
+	u.k.detach(u)
+	u.k.table.Disown(u)
+	if p := u.stranger; p != nil {
+		u.k.table.Dismiss(p.PID)
+		p.Close()
+	}
+	d := u.dir
+	u.dir = &servicedir.Dir{FD: d.FD, Lock: -1, Control: -1, OK: -1}
+	d.FD = -1
+	d.Close()
+	if u.entry != nil {
+		u.entry.scanner.post(message{kind: msgBroken, unit: u})
+		return
+	}
+	u.k.alone <- errPanic
 }
 
 func (u *unit) writeStatus() {

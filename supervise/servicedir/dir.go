@@ -95,6 +95,11 @@ func Open(fd int) (d *Dir, remade Remade, err error) {
 	return d, remade, nil
 }
 
+// Keep is a directory that is open already, with its locks; ok may be -1.
+func Keep(fd, lock, control, ok int) *Dir {
+	return &Dir{FD: fd, Lock: lock, Control: control, OK: ok}
+}
+
 // Show opens ok, whose having a reader tells clients that the service is
 // supervised and that there is a status.
 func (d *Dir) Show() (remade Remade, err error) {

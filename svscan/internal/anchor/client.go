@@ -41,9 +41,12 @@ func Connect(fd int) *Client {
 	}
 }
 
-// FD is the socket, which is readable when Read is to be called; -1 once the anchor is
-// gone.
+// FD is the socket, which is readable when Read is to be called; -1 if there is no
+// anchor, or none any more. Who executes another scanner in our place keeps it open.
 func (c *Client) FD() int {
+	if c == nil {
+		return -1
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.fd

@@ -205,12 +205,6 @@ func (p *Process) Alive() bool {
 	return err == nil && st.start == p.start && st.state != 'Z' && st.state != 'X'
 }
 
-// Reaped tells whether nothing is left of the process, not even a zombie.
-func (p *Process) Reaped() bool {
-	st, err := readStat(p.PID)
-	return err != nil || st.start != p.start
-}
-
 // Status is how the process ended, if that can be found out now. A zombie shows
 // its exit code to who might trace it; a pidfd tells it after the reaping (Linux
 // 6.15).

@@ -30,9 +30,12 @@ type Lane[T, W any] struct {
 	// Quick, unless it is 0, is how long the last job may have taken for Release
 	// to do one.
 	Quick time.Duration
-	// Late, if set, is told of a job that overran Limit, once a job; helped says
-	// that it is Release which does not return.
-	Late func(job T, helped bool)
+	// Late, if set, is told of a job that overran Limit, once a job.
+	Late func(job T)
+	// Patience is how long a job may keep Release from returning; then the lane
+	// goes on without it, and Stuck, if set, is called.
+	Patience time.Duration
+	Stuck    func()
 	// Quiet is how long nothing else must have come for jobs at Idle to be done.
 	Quiet time.Duration
 
@@ -40,12 +43,14 @@ type Lane[T, W any] struct {
 	wake    *sync.Cond
 	queues  [levels]queue[T]
 	held    bool
+	paused  bool
 	current T
 	busy    bool
 	helped  bool // it is not the worker who is busy
 	slow    bool // the last job took longer than Quick
 	began   time.Time
-	serial  int // of the worker in charge
+	serial  int              // of the worker in charge, or of who helps in its place
+	stuck   map[int]struct{} // those who were replaced and have not come back
 	watched bool
 	guard   *time.Timer
 	posted  time.Time // when something came at another level than Idle
@@ -114,36 +119,66 @@ func (l *Lane[T, W]) waitForLull(d time.Duration) {
 	}
 }
 
-// Hold keeps the worker from being woken until Release, but no longer than Limit.
+// Hold keeps the worker from being woken until Release, which has to follow soon:
+// nothing that may block belongs in between.
 func (l *Lane[T, W]) Hold() {
 	l.mu.Lock()
 	l.held = true
 	l.mu.Unlock()
 }
 
-// Pending counts the urgent jobs.
-func (l *Lane[T, W]) Pending() int {
+// Release ends a Hold of lanes. If there are no more than few urgent jobs, the caller
+// does those of one lane, with w, and not the worker: to wake that would cost more
+// than many a job. The caller may get stuck in that; no lane is held by then.
+func Release[T, W any](lanes []Lane[T, W], few int, w W) {
+	pending, mine := 0, -1
+	for i := range lanes {
+		if n := lanes[i].pending(); n > 0 {
+			pending += n
+			mine = i
+		}
+	}
+	for i := range lanes {
+		if i != mine || pending > few {
+			lanes[i].release(false, w)
+		}
+	}
+	if mine >= 0 && pending <= few {
+		lanes[mine].release(true, w)
+	}
+}
+
+// pending counts the urgent jobs.
+func (l *Lane[T, W]) pending() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.queues[Urgent].len
 }
 
-// Release ends a Hold. With help, the urgent jobs are done by the caller, with w,
-// and not by the worker: to wake that would cost more than many a job.
-func (l *Lane[T, W]) Release(help bool, w W) {
+func (l *Lane[T, W]) release(help bool, w W) {
 	l.mu.Lock()
 	l.held = false
 	serial := l.serial
-	for help && l.serial == serial && !l.busy && !l.slow {
+	for help && l.serial == serial && !l.busy && !l.slow && !l.paused {
 		job, ok := l.queues[Urgent].pop()
 		if !ok {
 			break
 		}
 		l.begin(job, true)
+		l.watched = true
+		l.guard.Reset(l.Patience)
 		l.mu.Unlock()
 		l.Work(w, job)
 		l.mu.Lock()
 		l.end(serial)
+		delete(l.stuck, serial)
+	}
+	if l.paused {
+		l.wake.Broadcast()
+	}
+	if l.serial == serial && !l.busy && l.empty() {
+		l.watched = false
+		l.guard.Stop()
 	}
 	wake := l.serial == serial && l.due()
 	l.mu.Unlock()
@@ -164,6 +199,33 @@ func (l *Lane[T, W]) end(serial int) {
 	}
 }
 
+// Pause waits until the job under way is done, at most for d, and has no other
+// begun until Resume.
+func (l *Lane[T, W]) Pause(d time.Duration) {
+	late := false
+	timer := time.AfterFunc(d, func() {
+		l.mu.Lock()
+		late = true
+		l.mu.Unlock()
+		l.wake.Broadcast()
+	})
+	defer timer.Stop()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.paused = true
+	for (l.busy || len(l.stuck) > 0) && !late {
+		l.wake.Wait()
+	}
+}
+
+// Resume ends a Pause.
+func (l *Lane[T, W]) Resume() {
+	l.mu.Lock()
+	l.paused = false
+	l.mu.Unlock()
+	l.wake.Broadcast()
+}
+
 // Close ends the worker once the queue is empty.
 func (l *Lane[T, W]) Close() {
 	l.mu.Lock()
@@ -177,7 +239,7 @@ func (l *Lane[T, W]) worker(serial int, ready chan<- struct{}) {
 	close(ready)
 	l.mu.Lock()
 	for l.serial == serial {
-		if l.busy { // by somebody who helps
+		if l.paused || l.busy { // busy by somebody who helps
 			l.wake.Wait()
 			continue
 		}
@@ -194,6 +256,10 @@ func (l *Lane[T, W]) worker(serial int, ready chan<- struct{}) {
 		l.Work(w, job)
 		l.mu.Lock()
 		l.end(serial)
+		delete(l.stuck, serial)
+		if l.paused {
+			l.wake.Broadcast()
+		}
 	}
 	l.mu.Unlock()
 }
@@ -214,7 +280,7 @@ func (l *Lane[T, W]) next() (job T, ok bool) {
 }
 
 // watch runs while there is work, every Limit, and replaces a worker that is
-// stuck.
+// stuck; who helps is replaced sooner.
 func (l *Lane[T, W]) watch() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -222,28 +288,49 @@ func (l *Lane[T, W]) watch() {
 		l.watched = false
 		return
 	}
-	next := l.Limit
-	if !l.busy {
-		// A Hold that lasts: who should end it is stuck elsewhere.
-		l.held = false
-		l.wake.Signal()
+	next, limit := l.Limit, l.Limit
+	if l.helped {
+		limit = l.Patience
 	}
 	if l.busy {
-		if d := time.Since(l.began); d < l.Limit {
-			next = l.Limit - d
+		if d := time.Since(l.began); d < limit {
+			next = limit - d
 		} else {
-			if l.Late != nil {
-				go l.Late(l.current, l.helped)
-			}
-			l.serial++
-			l.busy = false
-			go l.worker(l.serial, make(chan struct{}))
-			// The former one, if it is not the one that is stuck, has to end: it
-			// would swallow what is meant for the new one.
-			l.wake.Broadcast()
+			l.replace(d)
 		}
 	}
 	l.guard.Reset(next)
+}
+
+// replace has a new worker take over from one that is at its job since d ago.
+func (l *Lane[T, W]) replace(d time.Duration) {
+	job, serial := l.current, l.serial
+	if l.stuck == nil {
+		l.stuck = make(map[int]struct{})
+	}
+	l.stuck[serial] = struct{}{}
+	switch {
+	case l.helped:
+		time.AfterFunc(l.Limit-d, func() {
+			l.mu.Lock()
+			_, still := l.stuck[serial]
+			l.mu.Unlock()
+			if still && l.Late != nil {
+				l.Late(job)
+			}
+		})
+		if l.Stuck != nil {
+			go l.Stuck()
+		}
+	case l.Late != nil:
+		go l.Late(job)
+	}
+	l.serial++
+	l.busy = false
+	go l.worker(l.serial, make(chan struct{}))
+	// The former one, if it is not the one that is stuck, has to end: it would
+	// swallow what is meant for the new one.
+	l.wake.Broadcast()
 }
 
 func (l *Lane[T, W]) empty() bool {

@@ -75,7 +75,7 @@ func TestTakeover(t *testing.T) {
 	var mu sync.Mutex
 	working, most := 0, 0
 	stuck, late, done := make(chan struct{}), make(chan string, 9), make(chan string, 9)
-	l := &Lane[string, struct{}]{Begin: nothing, Limit: 10 * time.Millisecond, Late: func(s string, _ bool) { late <- s }}
+	l := &Lane[string, struct{}]{Begin: nothing, Limit: 10 * time.Millisecond, Late: func(s string) { late <- s }}
 	l.Work = func(_ struct{}, s string) {
 		if s == "stuck" {
 			<-stuck
@@ -115,34 +115,39 @@ func TestTakeover(t *testing.T) {
 
 func TestRelease(t *testing.T) {
 	t.Parallel()
+	const few = 3
 	done := make(chan string, 9)
-	l := &Lane[string, string]{Begin: func() string { return "worker" }, Limit: time.Minute}
-	l.Work = func(who, job string) { done <- who + " " + job }
-	l.Start()
-	defer l.Close()
-	for _, c := range []struct {
-		jobs []string
-		help bool
-		want []string
-	}{
-		{nil, true, nil},
-		{[]string{"a"}, true, []string{"caller a"}},
-		{[]string{"a"}, false, []string{"worker a"}},
-		{[]string{"a", "b"}, true, []string{"caller a", "caller b"}},
-		{[]string{"a", "b"}, false, []string{"worker a", "worker b"}},
+	lanes := make([]Lane[string, string], 2)
+	for i := range lanes {
+		l := &lanes[i]
+		l.Begin = func() string { return "worker" }
+		l.Limit, l.Patience = time.Minute, time.Minute
+		l.Work = func(who, job string) { done <- who + " " + job }
+		l.Start()
+		defer l.Close()
+	}
+	for _, c := range []struct{ first, second, want []string }{
+		{nil, nil, nil},
+		{[]string{"a"}, nil, []string{"caller a"}},
+		{nil, []string{"a"}, []string{"caller a"}},
+		{[]string{"a", "b", "c"}, nil, []string{"caller a", "caller b", "caller c"}},
+		{[]string{"a"}, []string{"b"}, []string{"caller b", "worker a"}},
+		{[]string{"a", "b", "c", "d"}, nil, []string{"worker a", "worker b", "worker c", "worker d"}},
+		{[]string{"a", "b"}, []string{"c", "d"}, []string{"worker a", "worker b", "worker c", "worker d"}},
 	} {
-		l.Hold()
-		for _, j := range c.jobs {
-			l.Post(Urgent, &Node[string]{Job: j})
-		}
-		if n := l.Pending(); n != len(c.jobs) {
-			t.Errorf("%d of %q pending", n, c.jobs)
-		}
-		l.Release(c.help, "caller")
-		for _, want := range c.want {
-			if got := <-done; got != want {
-				t.Errorf("%q help %v: %q, want %q", c.jobs, c.help, got, want)
+		for i, jobs := range [][]string{c.first, c.second} {
+			lanes[i].Hold()
+			for _, j := range jobs {
+				lanes[i].Post(Urgent, &Node[string]{Job: j})
 			}
+		}
+		Release(lanes, few, "caller")
+		var got []string
+		for range c.want {
+			got = append(got, <-done)
+		}
+		if slices.Sort(got); !slices.Equal(got, c.want) {
+			t.Errorf("%q and %q: %q, want %q", c.first, c.second, got, c.want)
 		}
 	}
 }
@@ -150,9 +155,12 @@ func TestRelease(t *testing.T) {
 // A helper that gets stuck is told of, and the lane goes on.
 func TestStuckHelper(t *testing.T) {
 	t.Parallel()
-	stuck, late, done := make(chan struct{}), make(chan bool), make(chan string, 9)
-	l := &Lane[string, struct{}]{Begin: nothing, Limit: 10 * time.Millisecond}
-	l.Late = func(job string, helped bool) { late <- helped && job == "hang" }
+	stuck, relief, late, done := make(chan struct{}), make(chan struct{}), make(chan bool), make(chan string, 9)
+	lanes := make([]Lane[string, struct{}], 1)
+	l := &lanes[0]
+	l.Begin, l.Limit, l.Patience = nothing, 20*time.Millisecond, 10*time.Millisecond
+	l.Late = func(job string) { late <- job == "hang" }
+	l.Stuck = func() { relief <- struct{}{} }
 	l.Work = func(_ struct{}, job string) {
 		if job == "hang" {
 			<-stuck
@@ -165,15 +173,16 @@ func TestStuckHelper(t *testing.T) {
 	post(l, Urgent, "hang")
 	returned := make(chan struct{})
 	go func() {
-		l.Release(true, struct{}{})
+		Release(lanes, 1, struct{}{})
 		close(returned)
 	}()
-	if !<-late {
-		t.Error("the wrong one is late")
-	}
+	<-relief
 	post(l, Urgent, "next")
 	if got := <-done; got != "next" {
 		t.Errorf("done: %q", got)
+	}
+	if !<-late {
+		t.Error("the wrong one is late")
 	}
 	close(stuck)
 	<-returned
@@ -189,7 +198,10 @@ func TestStuckHelper(t *testing.T) {
 func TestSlowIsNotHelped(t *testing.T) {
 	t.Parallel()
 	done := make(chan string, 9)
-	l := &Lane[time.Duration, string]{Begin: func() string { return "worker" }, Limit: time.Minute, Quick: 10 * time.Millisecond}
+	lanes := make([]Lane[time.Duration, string], 1)
+	l := &lanes[0]
+	l.Begin = func() string { return "worker" }
+	l.Limit, l.Patience, l.Quick = time.Minute, time.Minute, 10*time.Millisecond
 	l.Work = func(who string, d time.Duration) {
 		began := time.Now()
 		for time.Since(began) < d { // a job that takes its time
@@ -204,26 +216,53 @@ func TestSlowIsNotHelped(t *testing.T) {
 	}{{0, "caller"}, {20 * time.Millisecond, "caller"}, {0, "worker"}} {
 		l.Hold()
 		l.Post(Urgent, &Node[time.Duration]{Job: c.takes})
-		l.Release(true, "caller")
+		Release(lanes, 1, "caller")
 		if got := <-done; got != c.by {
 			t.Errorf("a job of %v was done by the %s", c.takes, got)
 		}
 	}
 }
 
-// A Hold whose Release does not come keeps nobody waiting for good.
-func TestHoldEnds(t *testing.T) {
+// While a lane is paused nothing is begun, by whomever.
+func TestPause(t *testing.T) {
 	t.Parallel()
-	done := make(chan string, 9)
-	l := &Lane[string, struct{}]{Begin: nothing, Limit: 10 * time.Millisecond}
-	l.Work = func(_ struct{}, job string) { done <- job }
+	started, goOn, done := make(chan struct{}), make(chan struct{}), make(chan string, 9)
+	lanes := make([]Lane[string, struct{}], 1)
+	l := &lanes[0]
+	l.Begin, l.Limit, l.Patience = nothing, time.Minute, time.Minute
+	l.Work = func(_ struct{}, job string) {
+		if job == "long" {
+			close(started)
+			<-goOn
+		}
+		done <- job
+	}
 	l.Start()
 	defer l.Close()
+	post(l, Urgent, "long")
+	<-started
+	l.Pause(time.Millisecond) // does not wait for it for ever
+	l.Resume()
+	paused := make(chan struct{})
+	go func() {
+		l.Pause(time.Minute)
+		close(paused)
+	}()
+	close(goOn)
+	<-paused
+	if got := <-done; got != "long" {
+		t.Errorf("done: %q", got)
+	}
 	l.Hold()
-	post(l, Urgent, "a")
+	post(l, Urgent, "later")
+	Release(lanes, 1, struct{}{})
 	select {
-	case <-done:
-	case <-time.After(20 * time.Second):
-		t.Fatal("nobody does the job")
+	case got := <-done:
+		t.Errorf("done: %q", got)
+	default:
+	}
+	l.Resume()
+	if got := <-done; got != "later" {
+		t.Errorf("done: %q", got)
 	}
 }

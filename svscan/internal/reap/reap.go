@@ -6,6 +6,7 @@
 package reap
 
 import (
+	"maps"
 	"os"
 	"os/signal"
 	"runtime"
@@ -37,6 +38,9 @@ type Table struct {
 	early     map[int32]uint32 // ended while some start was under way
 	handler   sigaction        // the runtime's, for SIGCHLD
 	starting  int
+	telling   int       // batches of deaths that owners are being told of
+	paused    bool      // nobody reaps
+	changed   sync.Cond // telling or paused
 }
 
 type exit struct {
@@ -145,6 +149,14 @@ func (t *Table) Dismiss(pid int32) {
 	t.mu.Unlock()
 }
 
+// Disown forgets the children of an owner, so that they can be registered anew. Until
+// then their exits are kept only if that is announced by Begin.
+func (t *Table) Disown(owner Owner) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	maps.DeleteFunc(t.owners, func(_ int32, o Owner) bool { return o == owner })
+}
+
 // Children counts the registered children.
 func (t *Table) Children() int {
 	t.mu.Lock()
@@ -182,6 +194,7 @@ func (t *Table) Run() {
 		for _, e := range batch {
 			e.owner.Died(e.pid, e.status)
 		}
+		t.told()
 		if t.After != nil {
 			t.After()
 		}
@@ -202,6 +215,10 @@ func (t *Table) Relieve() {
 func (t *Table) reapAll(batch []exit) []exit {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for t.paused {
+		t.cond().Wait()
+	}
+	t.telling++
 	for {
 		var status syscall.WaitStatus
 		pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
@@ -222,6 +239,42 @@ func (t *Table) reapAll(batch []exit) []exit {
 			t.early[p] = uint32(status)
 		}
 	}
+}
+
+func (t *Table) told() {
+	t.mu.Lock()
+	t.telling--
+	if t.paused {
+		t.cond().Broadcast()
+	}
+	t.mu.Unlock()
+}
+
+// Pause waits until the owners know of all that was reaped, and has nothing reaped
+// until Resume: zombies stay for whoever this process becomes.
+func (t *Table) Pause() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.paused = true
+	for t.telling > 0 {
+		t.cond().Wait()
+	}
+}
+
+// Resume ends a Pause.
+func (t *Table) Resume() {
+	t.mu.Lock()
+	t.paused = false
+	t.cond().Broadcast()
+	t.mu.Unlock()
+}
+
+// cond is changed, of which the zero value is not ready for use. t.mu is held.
+func (t *Table) cond() *sync.Cond {
+	if t.changed.L == nil {
+		t.changed.L = &t.mu
+	}
+	return &t.changed
 }
 
 // waitAny waits for any child to end and leaves it a zombie.

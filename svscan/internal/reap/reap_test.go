@@ -142,3 +142,24 @@ func TestOrphans(t *testing.T) {
 		}
 	}
 }
+
+// While the reaper is paused a child that ends stays a zombie, and nobody hears of
+// it. Not parallel: the others need the reaper.
+func TestPause(t *testing.T) {
+	table.Pause()
+	pid, o := start(t, "exit 3")
+	var info unix.Siginfo
+	if err := unix.Waitid(unix.P_PID, int(pid), &info, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		t.Error(err)
+	}
+	table.Pause() // as often as one likes
+	select {
+	case st := <-o.died:
+		t.Errorf("told of %#x", st)
+	default:
+	}
+	table.Resume()
+	if st := receive(t, o.died); st != 3<<8 {
+		t.Errorf("told of %#x", st)
+	}
+}

@@ -26,6 +26,9 @@ const failedExit = 111
 // hang is how long a start may take before another thread takes over.
 const hang = 2 * time.Second
 
+// patience is how long one may keep who helps, and who has other things to do.
+const patience = 100 * time.Millisecond
+
 // few starts are done one after the other by who releases them. More are left to
 // the lanes, which do them at the same time.
 const few = 3
@@ -104,6 +107,8 @@ type Spawner struct {
 	top     int
 	copying atomic.Bool // every child gets a copy of the table
 	helper  atomic.Pointer[child]
+	before  func()
+	after   func()
 
 	mu    sync.Mutex
 	slots []slots
@@ -127,6 +132,9 @@ type Options struct {
 	// Copy gives every child a copy of the descriptor table, as where the kernel
 	// offers no other way.
 	Copy bool
+	// Before and After, if set, are called around Proceed after a start that
+	// Release did.
+	Before, After func()
 }
 
 // New makes a spawner. It is to be called before the process opens any number of
@@ -139,6 +147,7 @@ func New(t *reap.Table, o Options) (*Spawner, error) {
 	s := &Spawner{
 		table: t, env: env, limit: o.Limit, ignored: ignoredSignals(),
 		handles: handoff.Handles() && !handoff.TellsStart(), slots: make([]slots, sets),
+		before: o.Before, after: o.After,
 	}
 	s.copying.Store(o.Copy)
 	if s.none, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
@@ -158,13 +167,11 @@ func New(t *reap.Table, o Options) (*Spawner, error) {
 		l := &s.lanes[i]
 		l.Work = s.start
 		l.Begin = func() *child { return new(child) }
-		l.Limit = hang
-		l.Late = func(r *Request, helped bool) {
-			if helped {
-				s.helper.Store(new(child))
-				t.Relieve()
-			}
-			r.Owner.Slow()
+		l.Limit, l.Patience = hang, patience
+		l.Late = func(r *Request) { r.Owner.Slow() }
+		l.Stuck = func() {
+			s.helper.Store(new(child))
+			t.Relieve()
 		}
 		l.Start()
 	}
@@ -187,13 +194,20 @@ func (s *Spawner) Hold() {
 }
 
 // Release is described with Hold.
-func (s *Spawner) Release() {
-	pending := 0
+func (s *Spawner) Release() { lane.Release(s.lanes[:], few, s.helper.Load()) }
+
+// Pause waits until the starts under way are over, at most for d, and has no other
+// begun until Resume.
+func (s *Spawner) Pause(d time.Duration) {
 	for i := range s.lanes {
-		pending += s.lanes[i].Pending()
+		s.lanes[i].Pause(d)
 	}
+}
+
+// Resume ends a Pause.
+func (s *Spawner) Resume() {
 	for i := range s.lanes {
-		s.lanes[i].Release(pending <= few, s.helper.Load())
+		s.lanes[i].Resume()
 	}
 }
 
@@ -263,7 +277,14 @@ func (s *Spawner) start(c *child, r *Request) {
 			// The request may be used again as soon as the owner knows.
 			owner := r.Owner
 			s.table.Register(int32(pid), owner, func() { owner.Started(int32(pid), at) })
+			helped := c == s.helper.Load()
+			if helped && s.before != nil {
+				s.before()
+			}
 			owner.Proceed()
+			if helped && s.after != nil {
+				s.after()
+			}
 		}
 		return
 	}

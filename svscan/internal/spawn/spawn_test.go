@@ -5,6 +5,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -253,5 +256,38 @@ func TestWithoutClone3(t *testing.T) {
 	defer setNoClone3(was)
 	if again := output(t, private, "/", "grep ^SigIgn: /proc/self/status", nil); again != got {
 		t.Errorf("%q with clone3, %q without", got, again)
+	}
+}
+
+// No thread goes on with the signals blocked that a start keeps away from itself.
+func TestMaskRestored(t *testing.T) {
+	for range 300 {
+		o := newOwner()
+		private.Spawn(&Request{
+			Owner: o, Program: program(t, "/bin/true", "true"), Dir: openDir(t, "/"),
+			Stdin: -1, Stdout: -1, Notify: -1, Journal: -1,
+		})
+		o.expect(t, "started")
+		o.expect(t, "died 0x0")
+	}
+	tasks, err := filepath.Glob("/proc/self/task/*/status")
+	if err != nil || len(tasks) == 0 {
+		t.Fatalf("%d threads, %v", len(tasks), err)
+	}
+	for _, task := range tasks {
+		text, err := os.ReadFile(task)
+		if err != nil {
+			continue // it has ended
+		}
+		for line := range strings.Lines(string(text)) {
+			digits, ok := strings.CutPrefix(line, "SigBlk:")
+			if !ok {
+				continue
+			}
+			set, err := strconv.ParseUint(strings.TrimSpace(digits), 16, 64)
+			if err != nil || set&(1<<(unix.SIGTERM-1)) != 0 {
+				t.Errorf("%s: %s, %v", task, line, err)
+			}
+		}
 	}
 }

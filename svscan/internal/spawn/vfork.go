@@ -98,18 +98,19 @@ func (c *child) fork() (pid int, errno syscall.Errno) {
 }
 
 // forkBlocked keeps signals away while the child borrows our memory: a handler
-// of the runtime must not run in it.
+// of the runtime must not run in it. Only between the two calls of the runtime is
+// this sure to be one thread.
 //
 //go:nosplit
 //go:norace
 func forkBlocked(c *child) int {
 	var old uint64
 	all := ^uint64(0)
-	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
 	entersyscallblock()
+	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
 	r := forkExec(c)
-	exitsyscall()
 	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
+	exitsyscall()
 	return r
 }
 

@@ -1,0 +1,285 @@
+package handoff
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"upkeep/supervise"
+	"upkeep/supervise/servicedir"
+)
+
+// Will is what a scanner leaves to the program that it becomes by an exec:
+// descriptors, and what cannot be found out from them.
+type Will struct {
+	// Home, Lock and Socket are of the scanner's own directory; each may be -1.
+	Home, Lock, Socket int
+	Clients            []int // who wait for the answer
+	Entries            []Entry
+}
+
+// Entry is a directory of the scan directory.
+type Entry struct {
+	ID    servicedir.Identity
+	Name  string
+	Pipe  [2]int // the log pipe, to read and to write to; -1 if it is not there
+	Inode uint64 // of the pipe
+	Main  *Unit  // nil if it is not supervised, likewise Log
+	Log   *Unit
+}
+
+// Unit is a supervised service directory.
+type Unit struct {
+	Dir, Lock, Control, OK int      // OK may be -1
+	Stranger               *Process // the process, if it is not our child
+	State                  supervise.Machine
+}
+
+// The text of a will is one of lines, each a word and fields NAME=VALUE. Readers
+// pass over words and names that they do not know; what cannot be passed over
+// raises the version. All numbers are decimal, and what may hold any byte is in
+// hexadecimal digits.
+const (
+	willHead    = "upkeep will "
+	willVersion = 1
+)
+
+// ErrWill is the error for a text that is no will, or one of a version to come.
+var ErrWill = errors.New("left by an unknown program")
+
+// Append writes the will as text.
+func (w *Will) Append(b []byte) []byte {
+	b = fmt.Appendf(b, "%s%d\n", willHead, willVersion)
+	b = fmt.Appendf(b, "scanner home=%d lock=%d socket=%d\n", w.Home, w.Lock, w.Socket)
+	for _, fd := range w.Clients {
+		b = fmt.Appendf(b, "client socket=%d\n", fd)
+	}
+	for i := range w.Entries {
+		e := &w.Entries[i]
+		b = fmt.Appendf(b, "entry dev=%d ino=%d read=%d write=%d pipe=%d name=%x\n",
+			e.ID.Dev, e.ID.Ino, e.Pipe[0], e.Pipe[1], e.Inode, e.Name)
+		b = e.Main.append(b, "main")
+		b = e.Log.append(b, "log")
+	}
+	return b
+}
+
+func (u *Unit) append(b []byte, word string) []byte {
+	if u == nil {
+		return b
+	}
+	b = fmt.Appendf(b, "%s dir=%d lock=%d control=%d ok=%d state=%x", word, u.Dir, u.Lock, u.Control, u.OK, u.State.AppendState(nil))
+	if p := u.Stranger; p != nil {
+		b = fmt.Appendf(b, " pid=%d pidfd=%d start=%d", p.PID, p.FD, p.start)
+	}
+	return append(b, '\n')
+}
+
+// ParseWill reads the text of a will. The error is ErrWill, or says which line is
+// wrong.
+func ParseWill(b []byte) (*Will, error) {
+	head, rest, _ := bytes.Cut(b, []byte("\n"))
+	digits, ok := bytes.CutPrefix(head, []byte(willHead))
+	if version, err := strconv.Atoi(string(digits)); !ok || err != nil || version < 1 || version > willVersion {
+		return nil, ErrWill
+	}
+	w := &Will{Home: -1, Lock: -1, Socket: -1}
+	n := 1
+	for line := range bytes.Lines(rest) {
+		n++
+		if err := w.line(bytes.TrimSuffix(line, []byte("\n"))); err != nil {
+			return nil, fmt.Errorf("line %d: %w", n, err)
+		}
+	}
+	return w, w.distinct()
+}
+
+func (w *Will) line(b []byte) error {
+	word, rest, _ := bytes.Cut(b, []byte(" "))
+	f, err := parseFields(rest)
+	if err != nil {
+		return err
+	}
+	switch string(word) {
+	case "scanner":
+		w.Home, w.Lock, w.Socket = f.fd("home"), f.fd("lock"), f.fd("socket")
+	case "client":
+		if fd := f.fd("socket"); fd >= 0 {
+			w.Clients = append(w.Clients, fd)
+		}
+	case "entry":
+		w.Entries = append(w.Entries, Entry{
+			ID:    servicedir.Identity{Dev: f.number("dev", math.MaxUint64), Ino: f.number("ino", math.MaxUint64)},
+			Pipe:  [2]int{f.fd("read"), f.fd("write")},
+			Inode: f.number("pipe", math.MaxUint64),
+			Name:  string(f.bytes("name")),
+		})
+	case "main", "log":
+		u := f.unit()
+		if len(w.Entries) == 0 {
+			return errors.New("service of no entry")
+		}
+		to := &w.Entries[len(w.Entries)-1].Main
+		if string(word) == "log" {
+			to = &w.Entries[len(w.Entries)-1].Log
+		}
+		if *to != nil {
+			return errors.New("service twice")
+		}
+		*to = u
+	}
+	return f.err
+}
+
+func (f *fields) unit() *Unit {
+	u := &Unit{Dir: f.fd("dir"), Lock: f.fd("lock"), Control: f.fd("control"), OK: f.fd("ok")}
+	state, err := supervise.DecodeState(f.bytes("state"))
+	if err != nil && f.err == nil {
+		f.err = err
+	}
+	u.State = state
+	if f.has("pid") {
+		u.Stranger = &Process{
+			PID: int32(f.number("pid", math.MaxInt32)), FD: f.fd("pidfd"), start: f.number("start", math.MaxUint64),
+		}
+	}
+	if u.Dir < 0 || u.Lock < 0 || u.Control < 0 {
+		f.fail("dir")
+	}
+	return u
+}
+
+// Descriptors are all that the will names.
+func (w *Will) Descriptors() (list []int) {
+	add := func(fds ...int) {
+		for _, fd := range fds {
+			if fd >= 0 {
+				list = append(list, fd)
+			}
+		}
+	}
+	add(w.Home, w.Lock, w.Socket)
+	add(w.Clients...)
+	for i := range w.Entries {
+		e := &w.Entries[i]
+		add(e.Pipe[:]...)
+		for _, u := range []*Unit{e.Main, e.Log} {
+			if u != nil {
+				add(u.Dir, u.Lock, u.Control, u.OK)
+				if u.Stranger != nil {
+					add(u.Stranger.FD)
+				}
+			}
+		}
+	}
+	return list
+}
+
+// distinct finds the fault of a will that names a descriptor twice.
+func (w *Will) distinct() error {
+	seen := make(map[int]bool)
+	for _, fd := range w.Descriptors() {
+		if seen[fd] {
+			return fmt.Errorf("descriptor %d twice", fd)
+		}
+		seen[fd] = true
+	}
+	return nil
+}
+
+// fields are those of a line; the first fault is kept.
+type fields struct {
+	values map[string][]byte
+	err    error
+}
+
+func parseFields(b []byte) (*fields, error) {
+	f := &fields{values: make(map[string][]byte)}
+	for _, word := range bytes.Fields(b) {
+		name, value, ok := bytes.Cut(word, []byte("="))
+		if !ok {
+			return nil, fmt.Errorf("not a field: %q", word)
+		}
+		f.values[string(name)] = value
+	}
+	return f, nil
+}
+
+func (f *fields) fail(name string) {
+	if f.err == nil {
+		f.err = fmt.Errorf("%s: %q", name, f.values[name])
+	}
+}
+
+func (f *fields) has(name string) bool { return f.values[name] != nil }
+
+func (f *fields) number(name string, most uint64) uint64 {
+	n, err := strconv.ParseUint(string(f.values[name]), 10, 64)
+	if err != nil || n > most {
+		f.fail(name)
+	}
+	return n
+}
+
+// fd is a descriptor, or -1 if there is no such field.
+func (f *fields) fd(name string) int {
+	if !f.has(name) {
+		return -1
+	}
+	n, err := strconv.Atoi(string(f.values[name]))
+	if err != nil || n < -1 || n <= 2 && n >= 0 || n > math.MaxInt32 {
+		f.fail(name)
+	}
+	return n
+}
+
+func (f *fields) bytes(name string) []byte {
+	b, err := hex.DecodeString(string(f.values[name]))
+	if err != nil {
+		f.fail(name)
+	}
+	return b
+}
+
+// Leave writes the will into memory that only a descriptor names, which an exec
+// keeps.
+func (w *Will) Leave() (fd int, err error) {
+	fd, err = unix.MemfdCreate("upkeep", unix.MFD_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("unable to create memfd: %w", err)
+	}
+	for b := w.Append(nil); len(b) > 0; {
+		n, err := unix.Write(fd, b)
+		if err != nil {
+			unix.Close(fd)
+			return -1, fmt.Errorf("unable to write to memfd: %w", err)
+		}
+		b = b[n:]
+	}
+	if _, err := unix.Seek(fd, 0, io.SeekStart); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("unable to rewind memfd: %w", err)
+	}
+	return fd, nil
+}
+
+// Read reads the will that was left in fd, which it closes.
+func Read(fd int) (*Will, error) {
+	f := os.NewFile(uintptr(fd), "will")
+	if f == nil {
+		return nil, unix.EBADF
+	}
+	defer f.Close()
+	b, err := io.ReadAll(f)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWill(b)
+}

@@ -1,0 +1,184 @@
+package svscan
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"upkeep/supervise/status"
+	"upkeep/svc"
+)
+
+// A test runs this program as "panicker DIR": a scanner in which code of a service
+// panics where a file "panic" in its directory says so, once.
+func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) != "panicker" {
+		os.Exit(m.Run())
+	}
+	dir := os.Args[1]
+	inject = func(service, where string) {
+		path := filepath.Join(dir, service, "panic")
+		if b, err := os.ReadFile(path); err == nil && string(b) == where && os.Remove(path) == nil {
+			panic("injected")
+		}
+	}
+	s, err := New(Config{Dir: dir, Signals: true, Report: func(r Report) {
+		fmt.Println(strings.TrimSpace(fmt.Sprint(r.Verb, " ", r.Object)))
+	}})
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(111)
+	}
+	s.Run()
+	os.Exit(0)
+}
+
+// await waits until a service is as it should be.
+func await(t *testing.T, dir string, want func(r status.Record) bool) status.Record {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		d, err := svc.Open(dir, svc.StateDir)
+		if err == nil {
+			r, err := d.Wait(status.Daemontools, deadline, func(r status.Record, alive bool) bool { return alive && want(r) })
+			d.Close()
+			if err != nil {
+				t.Fatalf("%s: %v, %+v", dir, err, r)
+			}
+			return r
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// TestPanic: a panic in one service's code, wherever it is, leaves the others alone;
+// its process is taken over like after a crash, and the service obeys.
+func TestPanic(t *testing.T) {
+	t.Parallel()
+	for _, where := range []string{"control", "write"} {
+		for _, name := range []string{"web", "web/log"} {
+			t.Run(where+" of "+name, func(t *testing.T) {
+				t.Parallel()
+				testPanic(t, where, name)
+			})
+		}
+	}
+}
+
+func testPanic(t *testing.T, where, name string) {
+	root := t.TempDir()
+	services := []string{"web", "web/log", "other", "other/log"}
+	for _, s := range services {
+		script := "#!/bin/sh\necho $$ >>starts\nexec sleep 1000\n"
+		if strings.HasSuffix(s, "/log") {
+			script = "#!/bin/sh\necho $$ >>starts\nexec cat >/dev/null\n"
+		}
+		if err := os.MkdirAll(filepath.Join(root, s), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, s, "run"), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	output, err := os.Create(filepath.Join(t.TempDir(), "output"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer output.Close()
+	scanner := &exec.Cmd{Path: self, Args: []string{"panicker", root}, Stdout: output, Stderr: output}
+	if err := scanner.Start(); err != nil {
+		t.Fatal(err)
+	}
+	over := false
+	end := func() {
+		if over {
+			return
+		}
+		over = true
+		_ = scanner.Process.Signal(unix.SIGTERM)
+		if err := scanner.Wait(); err != nil {
+			t.Errorf("the scanner: %v", err)
+		}
+	}
+	defer end()
+	was := map[string]status.Record{}
+	for _, s := range services {
+		was[s] = await(t, filepath.Join(root, s), func(r status.Record) bool { return r.PID != 0 })
+	}
+	// obeys tells the service something until it obeys: what it was told while it
+	// was given up is lost.
+	obeys := func(letters string, done func(r status.Record) bool) {
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); ; {
+			d, err := svc.Open(filepath.Join(root, name), svc.StateDir)
+			if err == nil {
+				_ = d.Control(letters)
+				_, err = d.Wait(status.Daemontools, time.Now().Add(2*time.Second),
+					func(r status.Record, alive bool) bool { return alive && done(r) })
+				d.Close()
+			}
+			if err == nil {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%q is not obeyed: %v", letters, err)
+			}
+		}
+	}
+	panicked := func(status.Record) bool {
+		_, err := os.Stat(filepath.Join(root, name, "panic"))
+		return err != nil
+	}
+	for range 2 {
+		if err := os.WriteFile(filepath.Join(root, name, "panic"), []byte(where), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		obeys("pc", panicked)
+		for _, s := range services {
+			await(t, filepath.Join(root, s), func(r status.Record) bool { return r.PID == was[s].PID && r.Since == was[s].Since })
+		}
+		obeys("p", func(r status.Record) bool { return r.Paused })
+		obeys("c", func(r status.Record) bool { return !r.Paused && r.PID == was[name].PID })
+	}
+	// Its end is heard of, too.
+	obeys("t", func(r status.Record) bool { return r.PID != 0 && r.PID != was[name].PID })
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		book, err := os.ReadFile(filepath.Join(root, name, "starts"))
+		if err == nil && strings.Count(string(book), "\n") == 2 {
+			break
+		}
+	}
+	for _, s := range services {
+		if s != name {
+			await(t, filepath.Join(root, s), func(r status.Record) bool { return r.PID == was[s].PID })
+		}
+	}
+	end()
+	said, err := os.ReadFile(output.Name())
+	if want := strings.Repeat("internal error: injected (in "+name+")\n", 2); err != nil || string(said) != want {
+		t.Errorf("it said %q, %v", said, err)
+	}
+	for _, s := range services {
+		book, err := os.ReadFile(filepath.Join(root, s, "starts"))
+		want := 1
+		if s == name {
+			want = 2
+		}
+		if n := strings.Count(string(book), "\n"); err != nil || n != want {
+			t.Errorf("%s was started %d times, %v", s, n, err)
+		}
+	}
+}

@@ -1,0 +1,411 @@
+package svscan
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"upkeep/supervise"
+	"upkeep/svscan/internal/handoff"
+	"upkeep/svscan/internal/spawn"
+)
+
+// An upgrade in place is an exec of the new program by the scanner, which keeps its
+// pid, its children and, by a handoff.Will, the descriptors that matter: no lock is
+// free for a moment, no byte in a FIFO or pipe is lost, and the end of a process
+// waits as a zombie for the new program. Before that, the new program is run once
+// to see whether it understands the will.
+
+// upgrade is one that was asked for.
+type upgrade struct {
+	program string    // path; empty for the one we were started as
+	clients []*client // who asked, but for those who did by a signal
+	fault   error     // what the check found
+}
+
+const (
+	// checkTime is what the new program gets to read the will.
+	checkTime = 10 * time.Second
+	// startsTime and disksTime are how long starts and writes under way are waited
+	// for. Those that hang are found by the new program like after a crash.
+	startsTime = 2 * time.Second
+	disksTime  = time.Second
+)
+
+// willName is the environment variable with the descriptor of the will.
+const willName = "UPKEEP_WILL"
+
+// CheckArgs are the arguments, after the program's name, by which it is asked whether
+// it understands the will in its standard input, and CheckUpgrade the answer: nil,
+// and the program prints checked, or what is wrong.
+var CheckArgs = []string{"upgrade", "--check"}
+
+const checked = "ok"
+
+// CheckUpgrade is described with CheckArgs.
+func CheckUpgrade(stdin int) (answer string, err error) {
+	if _, err := handoff.Read(stdin); err != nil {
+		return "", fmt.Errorf("state of the running svscan: %w", err)
+	}
+	return checked, nil
+}
+
+// programPath is the path of this program as it was invoked, so that what stands
+// there later, or where a link leads to then, is its successor.
+func programPath() string {
+	self, _ := os.Executable()
+	name := os.Args[0]
+	candidates := []string{name}
+	if !strings.Contains(name, "/") {
+		candidates = nil
+		for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+			candidates = append(candidates, filepath.Join(dir, name))
+		}
+	}
+	us, err := os.Stat("/proc/self/exe")
+	for _, path := range candidates {
+		st, e := os.Stat(path)
+		if e != nil || err == nil && !os.SameFile(us, st) {
+			continue
+		}
+		if abs, err := filepath.Abs(path); err == nil {
+			return abs
+		}
+	}
+	return self
+}
+
+// beginUpgrade has the new program checked; msgChecked follows.
+func (s *Scanner) beginUpgrade(up *upgrade) {
+	switch {
+	case s.stop:
+		s.refuse(up, errors.New("services are being stopped"))
+		return
+	case up.program == "":
+		up.program = s.program
+	}
+	switch {
+	case s.upgrading == nil:
+	case s.upgrading.program == up.program:
+		s.upgrading.clients = append(s.upgrading.clients, up.clients...)
+		return
+	default:
+		s.refuse(up, errors.New("another upgrade is under way"))
+		return
+	}
+	s.upgrading = up
+	w := s.will(func(u *unit) supervise.Machine {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		return u.state
+	})
+	if err := s.check(w, up); err != nil {
+		up.fault = err
+		s.post(message{kind: msgChecked, upgrade: up})
+	}
+}
+
+// refuse says that there is no upgrade, to who asked for it.
+func (s *Scanner) refuse(up *upgrade, err error) {
+	for _, c := range up.clients {
+		c.answer(err.Error())
+	}
+	if up.clients != nil {
+		return
+	}
+	s.k.report(Warning, "", "upgrade", "in place, going on as before", err)
+}
+
+// check runs the new program on a will.
+func (s *Scanner) check(w *handoff.Will, up *upgrade) error {
+	memory, err := w.Leave()
+	if err != nil {
+		return err
+	}
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		unix.Close(memory)
+		return fmt.Errorf("unable to create pipe: %w", err)
+	}
+	program, err := spawn.NewProgram(up.program, append([]string{"upkeep"}, CheckArgs...)...)
+	root := -1
+	if err == nil {
+		root, err = unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	}
+	if err == nil {
+		err = unix.SetNonblock(p[0], true)
+	}
+	if err != nil {
+		closeAll(memory, p[0], p[1])
+		return err
+	}
+	c := &checker{s: s, up: up, fds: []int{memory, p[1], root}, output: os.NewFile(uintptr(p[0]), "check")}
+	c.request = spawn.Request{
+		Owner: c, Program: program, Dir: root, Stdin: memory, Stdout: p[1], Notify: -1, Journal: -1, Group: true,
+	}
+	s.k.spawner.Spawn(&c.request)
+	return nil
+}
+
+func closeAll(fds ...int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+}
+
+// checker is the run of a new program that shows whether it understands a will.
+type checker struct {
+	s       *Scanner
+	up      *upgrade
+	request spawn.Request
+	fds     []int
+	output  *os.File
+	pid     int32
+}
+
+// Started implements spawn.Owner.
+func (c *checker) Started(pid int32, _ time.Time) { c.pid = pid }
+
+// Proceed implements spawn.Owner.
+func (c *checker) Proceed() {
+	closeAll(c.fds...)
+	_ = c.output.SetReadDeadline(time.Now().Add(checkTime))
+	go func() { // ends with the answer, or by the deadline
+		var b [512]byte
+		n := 0
+		for n < len(b) {
+			m, err := c.output.Read(b[n:])
+			n += m
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				_ = c.s.k.table.Signal(c.pid, unix.SIGKILL, true)
+				c.over(fmt.Errorf("%s did not answer", c.up.program))
+				return
+			}
+			if err != nil {
+				break
+			}
+		}
+		line, _, _ := strings.Cut(string(b[:n]), "\n")
+		switch line {
+		case checked:
+			c.over(nil)
+		case "":
+			c.over(fmt.Errorf("%s does not know how", c.up.program))
+		default:
+			c.over(fmt.Errorf("%s does not understand: %s", c.up.program, line))
+		}
+	}()
+}
+
+func (c *checker) over(err error) {
+	c.output.Close()
+	c.up.fault = err
+	c.s.post(message{kind: msgChecked, upgrade: c.up})
+}
+
+// StartFailed implements spawn.Owner.
+func (c *checker) StartFailed(err error, _ bool, _ time.Time) {
+	closeAll(c.fds...)
+	c.over(fmt.Errorf("unable to execute %s: %w", c.up.program, err))
+}
+
+// Slow implements spawn.Owner.
+func (c *checker) Slow() {}
+
+// Died implements reap.Owner.
+func (c *checker) Died(int32, uint32) {}
+
+// finishUpgrade becomes the new program, if that said that it can.
+func (s *Scanner) finishUpgrade(up *upgrade) {
+	s.upgrading = nil
+	if up.fault == nil && s.stop {
+		up.fault = errors.New("services are being stopped")
+	}
+	if up.fault == nil {
+		up.fault = s.become(up)
+	}
+	s.refuse(up, up.fault)
+}
+
+// become executes the new program. It returns only if that cannot be done; then all
+// goes on.
+func (s *Scanner) become(up *upgrade) error {
+	k := s.k
+	k.reports.flush()
+	k.spawner.Pause(startsTime)
+	defer k.spawner.Resume()
+	k.table.Pause()
+	defer k.table.Resume()
+	for i := range k.disk {
+		k.disk[i].Pause(disksTime)
+		defer k.disk[i].Resume()
+	}
+	var frozen []*unit
+	w := s.will(func(u *unit) supervise.Machine {
+		m := u.Freeze()
+		frozen = append(frozen, u)
+		return m
+	})
+	defer func() {
+		for _, u := range frozen {
+			u.Thaw()
+		}
+	}()
+	for _, c := range up.clients {
+		w.Clients = append(w.Clients, c.fd)
+	}
+	memory, err := w.Leave()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(memory)
+
+	kept := append(w.Descriptors(), memory)
+	if fd := k.anchor.FD(); fd >= 0 {
+		kept = append(kept, fd) // of which the environment tells
+	}
+	for _, fd := range kept {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
+			return fmt.Errorf("unable to keep descriptor %d: %w", fd, err)
+		}
+		defer unix.CloseOnExec(fd)
+	}
+	// A signal that comes from here on waits for the new program.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var old unix.Sigset_t
+	if err := unix.PthreadSigmask(unix.SIG_BLOCK, held(), &old); err != nil {
+		return fmt.Errorf("unable to block signals: %w", err)
+	}
+	defer unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
+	if s.box.has(func(m message) bool { return m.kind == msgStop || m.kind == msgHangup }) || len(s.caught) > 0 {
+		return errors.New("a signal came in between")
+	}
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return fmt.Errorf("unable to get limit of open files: %w", err)
+	}
+	err = syscall.Exec(up.program, os.Args, append(os.Environ(), willName+"="+strconv.Itoa(memory)))
+	// Which has lowered the limit to what a program should be started with.
+	_ = unix.Prlimit(0, unix.RLIMIT_NOFILE, &files, nil)
+	return fmt.Errorf("unable to execute %s: %w", up.program, err)
+}
+
+// held are the signals that mean something to a scanner.
+func held() *unix.Sigset_t {
+	var set unix.Sigset_t
+	for _, sig := range scannerSignals {
+		n := uint(sig.(syscall.Signal)) - 1
+		set.Val[n/64] |= 1 << (n % 64)
+	}
+	return &set
+}
+
+// will says what there is to be left, with the machines as machine finds them.
+func (s *Scanner) will(machine func(*unit) supervise.Machine) *handoff.Will {
+	w := &handoff.Will{Home: -1, Lock: -1, Socket: -1}
+	if s.home != nil {
+		w.Home, w.Lock, w.Socket = s.home.dir, s.home.lock, s.home.socket
+	}
+	for _, e := range s.entries {
+		if !e.main.up && !e.log.up {
+			continue
+		}
+		w.Entries = append(w.Entries, handoff.Entry{
+			ID: e.id, Name: e.name, Pipe: e.pipe, Inode: e.inode,
+			Main: e.main.leave(machine), Log: e.log.leave(machine),
+		})
+	}
+	return w
+}
+
+func (x *slot) leave(machine func(*unit) supervise.Machine) *handoff.Unit {
+	if !x.up {
+		return nil
+	}
+	m := machine(x.unit)
+	if !m.Booted || m.Phase == supervise.PhaseGone {
+		return nil // what is over is closed; it may come again
+	}
+	d := x.unit.dir
+	return &handoff.Unit{Dir: d.FD, Lock: d.Lock, Control: d.Control, OK: d.OK, Stranger: x.unit.stranger, State: m}
+}
+
+// inheritance reads what the program that we were has left. It is nil if we were
+// none. No service may see the variable.
+func inheritance(report func(error)) *handoff.Will {
+	value, ok := os.LookupEnv(willName)
+	if !ok {
+		return nil
+	}
+	os.Unsetenv(willName)
+	fd, err := strconv.Atoi(value)
+	if err != nil || fd <= 2 {
+		return nil
+	}
+	w, err := handoff.Read(fd)
+	if err != nil {
+		// It holds the locks; without them, all is found as after a crash.
+		closeKept()
+		report(err)
+		return nil
+	}
+	return w
+}
+
+// closeKept closes what was kept over an exec, which all that is ours is not.
+func closeKept() {
+	dir, err := os.Open("/proc/self/fd")
+	if err != nil {
+		return
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	for _, name := range names {
+		fd, err := strconv.Atoi(name)
+		if err != nil || fd <= 2 {
+			continue
+		}
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			unix.Close(fd)
+		}
+	}
+}
+
+// inherit takes up what a will names. Until that is open, the exits of all children
+// are kept.
+func (s *Scanner) inherit(w *handoff.Will) {
+	s.home = inheritHome(w)
+	for _, fd := range w.Clients {
+		newClient(fd).answer(checked)
+	}
+	for i := range w.Entries {
+		left := &w.Entries[i]
+		e := &entry{scanner: s, id: left.ID, name: left.Name, pipe: left.Pipe, inode: left.Inode}
+		s.entries[e.id] = e
+		if e.pipe[0] >= 0 {
+			s.promised += 2
+		}
+		for _, x := range []struct {
+			slot *slot
+			left *handoff.Unit
+			name string
+		}{{&e.main, left.Main, e.name}, {&e.log, left.Log, e.name + "/log"}} {
+			if x.left != nil {
+				s.start(e, x.slot, x.left.Dir, x.name, true, x.left)
+			}
+		}
+	}
+	if s.opening == 0 {
+		s.k.table.Abort()
+	}
+	s.inheriting = s.opening > 0
+}
