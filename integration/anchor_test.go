@@ -367,7 +367,8 @@ func TestAnchorStopCrash(t *testing.T) {
 			"service/other/run!":   "#!/bin/sh\necho start >>../../starts\nexec sleep 1000\n",
 			"service/stopped/run!": faultSleeper,
 		})
-		a := newAnchored(t, s, inside, "--main", "other")
+		// PID 1 has a deadline, and would kill web on a busy machine.
+		a := newAnchored(t, s, inside, "--main", "other", "--deadline", "0")
 		a.ready("web")
 		waitLines(t, a.path("starts"), 1)
 		for _, name := range []string{"web", "other", "stopped"} {

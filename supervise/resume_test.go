@@ -89,7 +89,7 @@ func resume(t *testing.T, p *Policy, saved Machine, ev Event) {
 	if m.Want != saved.Want && !(saved.Shutdown && !ev.Exec) && !m.Failed && !m.Idle && !ev.Final {
 		t.Fatalf("the wish %q became %q: %+v", saved.Want, m.Want, saved)
 	}
-	if m.Shutdown != (saved.Shutdown && ev.Exec) {
+	if m.Shutdown != (saved.Shutdown && ev.Exec || ev.Final && saved.Awaits(ev.Life)) {
 		t.Fatalf("shutdown is %v: %+v", m.Shutdown, saved)
 	}
 	shutDown(t, p, node{m, w})
