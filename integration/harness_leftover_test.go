@@ -29,6 +29,12 @@ func (r relic) String() string {
 	return fmt.Sprintf("%d %q (state %c, parent %d)", r.pid, r.command, r.state, r.ppid)
 }
 
+// program is the base name of what it executes.
+func (r relic) program() string {
+	path, _, _ := strings.Cut(r.command, " ")
+	return path[strings.LastIndexByte(path, '/')+1:]
+}
+
 // lookAt is false for a process that is not there.
 func lookAt(pid int) (relic, bool) {
 	dir := "/proc/" + strconv.Itoa(pid)

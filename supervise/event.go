@@ -15,9 +15,10 @@ const (
 	// EvStarted: the script asked for last runs as PID.
 	EvStarted
 	// EvStartFailed: it could not be started. Exec tells that the fault is the
-	// script's; otherwise the kernel refused a process.
+	// script's; otherwise the kernel refused a process. Final is as for EvDied.
 	EvStartFailed
-	// EvDied: the process PID ended with wait status Status.
+	// EvDied: the process PID ended with wait status Status. Final tells that its
+	// end is the service's: it leaves once finish has run.
 	EvDied
 	// EvConsulted: the control script asked for with Consult is over; Veto says
 	// that it wants the default action left out.
@@ -29,8 +30,8 @@ const (
 	// EvResumed: the machine was restored from what a former supervisor left
 	// behind. Facts are as they are now. The last process that was started is
 	// Life, PID, running Script since Since; Flag tells that it still runs, else
-	// Status is how it ended. All is zero if none was. Exec tells that the
-	// supervisor only became another program, and did not end.
+	// Status is how it ended, and Final as for EvDied. All is zero if none was. Exec
+	// tells that the supervisor only became another program, and did not end.
 	EvResumed
 	// EvNeeds: what the service needs is up (Flag) or not.
 	EvNeeds
@@ -49,6 +50,9 @@ const (
 	EvDrain
 	// EvSlow: the answer to the last Spawn is overdue.
 	EvSlow
+	// EvDeadline: there is no more time. What runs is killed, and nothing is
+	// started any more.
+	EvDeadline
 )
 
 // Timer names one of a service's timers. Each is armed at most once at a time.
@@ -102,6 +106,7 @@ type Event struct {
 	Exec   bool
 	Veto   bool
 	Group  bool
+	Final  bool
 	Script Script
 	Facts  Facts
 	PID    int32

@@ -104,6 +104,9 @@ func (w *world) act(before, m *Machine, a *Actions) error {
 	for _, x := range a.All() {
 		switch x.Kind {
 		case Spawn:
+			if before.Hurried {
+				return fmt.Errorf("a start after the deadline")
+			}
 			if w.asked || w.live {
 				return fmt.Errorf("a second process is asked for")
 			}
@@ -126,6 +129,9 @@ func (w *world) act(before, m *Machine, a *Actions) error {
 		case Disarm:
 			w.armed[x.Timer] = false
 		case Consult:
+			if m.Hurried {
+				return fmt.Errorf("a control script after the deadline")
+			}
 			if w.consult {
 				return fmt.Errorf("a second control script is asked for")
 			}
@@ -233,10 +239,13 @@ func walkEvents(p *Policy) (list []Event) {
 	add(Event{Kind: EvStarted, PID: 7})
 	add(Event{Kind: EvStartFailed})
 	add(Event{Kind: EvStartFailed, Exec: true})
+	add(Event{Kind: EvStartFailed, Exec: true, Final: true})
 	for _, st := range []WaitStatus{0, Exited(1), Exited(100), Exited(125), 9} {
 		add(Event{Kind: EvDied, PID: 7, Status: st})
 	}
+	add(Event{Kind: EvDied, PID: 7, Status: Exited(1), Final: true})
 	add(Event{Kind: EvDied, PID: 8})
+	add(Event{Kind: EvDied, PID: 8, Final: true})
 	for _, on := range []bool{false, true} {
 		add(Event{Kind: EvConsulted, Veto: on})
 		add(Event{Kind: EvNeeds, Flag: on})
@@ -245,7 +254,7 @@ func walkEvents(p *Policy) (list []Event) {
 	for t := Timer(0); t < Timers; t++ {
 		add(Event{Kind: EvTimer, Timer: t})
 	}
-	for _, k := range []EventKind{EvReady, EvRemoved, EvReturned, EvShutdown, EvDrain, EvSlow} {
+	for _, k := range []EventKind{EvReady, EvRemoved, EvReturned, EvShutdown, EvDrain, EvSlow, EvDeadline} {
 		add(Event{Kind: k})
 	}
 	return list
@@ -347,6 +356,7 @@ func TestEveryEventInEveryState(t *testing.T) {
 			for _, n := range nodes {
 				if n.m.Booted {
 					shutDown(t, p, n)
+					deadline(t, p, n)
 				}
 			}
 		})
@@ -379,6 +389,42 @@ func shutDown(t *testing.T, p *Policy, from node) {
 			step(Event{Kind: EvDied, PID: 7, Status: 9})
 		default:
 			t.Fatalf("stuck in %+v %+v, shut down in %+v", n.m, n.w, from.m)
+		}
+	}
+}
+
+// deadline follows what EvDeadline leads to: KILL is sent at once to whatever lives,
+// or comes to live, and its death is the end.
+func deadline(t *testing.T, p *Policy, from node) {
+	n := from
+	killed := n.m.Hurried
+	step := func(ev Event) {
+		ev.At = Instant{walkNow, 1}
+		n.w.answered(&ev)
+		before := n.m
+		m, a := n.m.Step(p, ev)
+		n.m = m
+		if err := n.w.act(&before, &n.m, &a); err != nil {
+			t.Fatalf("%v: %v", describe(ev), err)
+		}
+		for _, x := range a.All() {
+			killed = killed || x.Kind == Signal && x.Signal == syscall.SIGKILL
+		}
+	}
+	step(Event{Kind: EvDeadline})
+	for i := 0; n.m.Phase != PhaseGone; i++ {
+		switch {
+		case i == 4:
+			t.Fatalf("no end: %+v, deadline in %+v", n.m, from.m)
+		case n.w.consult:
+			step(Event{Kind: EvConsulted})
+		case n.w.asked:
+			killed = false
+			step(Event{Kind: EvStarted, PID: 7})
+		case n.w.live && killed:
+			step(Event{Kind: EvDied, PID: 7, Status: 9})
+		default:
+			t.Fatalf("stuck in %+v %+v, deadline in %+v", n.m, n.w, from.m)
 		}
 	}
 }

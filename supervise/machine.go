@@ -72,6 +72,7 @@ type Machine struct {
 	Idle      bool // encore: started, with no run script
 	First     bool // encore: start runs before run
 	RanStop   bool // encore: stop ran since the last start
+	Hurried   bool // past the deadline of a shutdown
 	Needy     bool // what it needs is not up
 	Loaded    bool // the load is above its limit
 
@@ -147,6 +148,8 @@ func (m *Machine) step(p *Policy, ev *Event, a *Actions) {
 			m.Slow = true
 			a.add(Action{Kind: Announce})
 		}
+	case EvDeadline:
+		m.deadline(p, ev.At, a)
 	}
 	if m.Exiting && (m.Phase == PhaseDown || m.Phase == PhaseHeld) && m.vacant() && !m.Waiting && !m.Unsettled {
 		m.gone(a)
@@ -234,7 +237,7 @@ func (m *Machine) ask(a *Actions) {
 
 // consult asks the control script of a letter first, if there may be one.
 func (m *Machine) consult(p *Policy, letter byte, a *Actions) bool {
-	if !p.ControlScripts || m.Facts.Controls == Absent || m.Consulting != 0 {
+	if !p.ControlScripts || m.Facts.Controls == Absent || m.Consulting != 0 || m.Hurried {
 		return false
 	}
 	m.Consulting = letter
@@ -295,6 +298,9 @@ func (m *Machine) startFailed(p *Policy, ev *Event, a *Actions) {
 			return
 		}
 		m.Started, m.Ready, m.Unfit = ev.At.Mono, 0, true
+		if ev.Final {
+			m.leave()
+		}
 		m.ended(p, Exited(111), ev.At, a)
 		return
 	}
@@ -334,6 +340,9 @@ func (m *Machine) died(p *Policy, ev *Event, a *Actions) {
 		return
 	}
 	m.PID = 0
+	if ev.Final {
+		m.leave()
+	}
 	if m.Stopped {
 		m.Stopped = false
 		a.add(Action{Kind: Disarm, Timer: TimerKill})
@@ -399,7 +408,7 @@ func (m *Machine) fail() {
 // settle is what follows the end of run: finish, or a rest.
 func (m *Machine) settle(p *Policy, at Instant, a *Actions) {
 	m.Unsettled = false
-	if p.FinishScript && m.Facts.Finish != Absent && m.Script == ScriptRun {
+	if p.FinishScript && m.Facts.Finish != Absent && m.Script == ScriptRun && !m.Hurried {
 		m.Phase, m.Script = PhaseFinishing, ScriptFinish
 		if p.AnnounceDeaths {
 			a.add(Action{Kind: Announce})
@@ -467,7 +476,7 @@ func (m *Machine) pause(p *Policy, now time.Duration) time.Duration {
 
 // windUp goes down for good, through encore's stop script.
 func (m *Machine) windUp(p *Policy, at Instant, a *Actions) {
-	if p.StartStopScripts && !m.RanStop && !m.Failed && m.Facts.Stop != Absent {
+	if p.StartStopScripts && !m.RanStop && !m.Failed && m.Facts.Stop != Absent && !m.Hurried {
 		m.RanStop, m.Idle = true, false
 		m.Phase, m.Script = PhaseFinishing, ScriptStop
 		m.ask(a)
@@ -513,6 +522,11 @@ func (m *Machine) terminate(p *Policy, group bool, a *Actions) {
 }
 
 func (m *Machine) armKill(p *Policy, at Instant, a *Actions) {
+	if m.Hurried {
+		m.Stopped = true
+		m.kill(TimerKill, &m.KillDue, at, a)
+		return
+	}
 	after := p.KillAfter
 	if after == 0 && m.Shutdown {
 		after = p.ShutdownAfter
@@ -696,6 +710,36 @@ func (m *Machine) shutdown(p *Policy, at Instant, a *Actions) {
 		return
 	}
 	m.exit(p, true, at, a)
+}
+
+// leave has the service stay down and leave, as after a shutdown that it did not
+// have to be told of.
+func (m *Machine) leave() {
+	m.Shutdown, m.Exiting, m.Draining, m.Want = true, true, false, status.WantDown
+}
+
+// deadline ends a shutdown by force. Who waits for a control script goes on waiting:
+// its process is not ours to kill.
+func (m *Machine) deadline(p *Policy, at Instant, a *Actions) {
+	if m.Hurried {
+		return
+	}
+	m.Hurried = true
+	m.leave()
+	switch {
+	case m.PID != 0:
+		if m.alive() {
+			m.Phase = PhaseStopping
+		}
+		m.armKill(p, at, a)
+	case m.Phase == PhaseFinishing && m.Waiting:
+		m.rest(p, at, a)
+		return
+	case m.vacant() && !m.Unsettled:
+		m.gone(a)
+		return
+	}
+	a.add(Action{Kind: Announce})
 }
 
 // drain lets a log service read its input to the end. One that is about to be

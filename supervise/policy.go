@@ -120,6 +120,14 @@ const (
 	forkRetryMax = 5 * time.Second
 )
 
+// Within fits the patience of a shutdown into what all of it may take: of that, five
+// eighths are for TERM to be obeyed, or for a log service to read to the end. See
+// EvDeadline for the rest.
+func (p *Policy) Within(whole time.Duration) {
+	p.ShutdownAfter = whole / 8 * 5
+	p.DrainFor = p.ShutdownAfter
+}
+
 // PolicyFor is the policy of a dialect, without what single service directories
 // say.
 func PolicyFor(d Dialect) Policy {

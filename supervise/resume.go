@@ -29,7 +29,7 @@ func (m *Machine) resumed(p *Policy, ev *Event, a *Actions) {
 
 	age := int32(ev.Life - was.Life) // it wraps around
 	switch {
-	case ev.PID == 0 || age < 0 || age == 0 && !was.Asked && was.PID == 0:
+	case ev.PID == 0 || !was.Awaits(ev.Life):
 		m.resumeVacant(p, &was, ev.At, a)
 		return
 	case age > 0 || was.Asked:
@@ -38,11 +38,18 @@ func (m *Machine) resumed(p *Policy, ev *Event, a *Actions) {
 	}
 	m.PID = ev.PID
 	if !ev.Flag {
-		dead := Event{Kind: EvDied, PID: ev.PID, Status: ev.Status, At: ev.At}
+		dead := Event{Kind: EvDied, PID: ev.PID, Status: ev.Status, Final: ev.Final, At: ev.At}
 		m.died(p, &dead, a)
 		return
 	}
 	m.resumeAlive(p, &was, ev.At, a)
+}
+
+// Awaits tells whether a restored machine has not heard yet of the end of the process
+// that is start life.
+func (m *Machine) Awaits(life uint32) bool {
+	age := int32(life - m.Life)
+	return age > 0 || age == 0 && (m.Asked || m.PID != 0)
 }
 
 // overtaken brings a state that was saved before a process was started up to date.

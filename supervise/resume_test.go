@@ -45,6 +45,7 @@ func fates(p *Policy, n *node) (list []Event) {
 		add(Event{PID: 7, Life: life, Script: script, Flag: true})
 		for _, st := range []WaitStatus{0, Exited(100), 9, UnknownEnd} {
 			add(Event{PID: 7, Life: life, Script: script, Status: st})
+			add(Event{PID: 7, Life: life, Script: script, Status: st, Final: script == ScriptRun})
 		}
 	}
 	add(Event{}) // nothing is known
@@ -85,10 +86,10 @@ func resume(t *testing.T, p *Policy, saved Machine, ev Event) {
 	if m.Phase == PhaseGone {
 		return
 	}
-	if m.Want != saved.Want && !(saved.Shutdown && !ev.Exec) && !m.Failed && !m.Idle {
+	if m.Want != saved.Want && !(saved.Shutdown && !ev.Exec) && !m.Failed && !m.Idle && !ev.Final {
 		t.Fatalf("the wish %q became %q: %+v", saved.Want, m.Want, saved)
 	}
-	if m.Shutdown != (saved.Shutdown && ev.Exec) {
+	if m.Shutdown != (saved.Shutdown && ev.Exec || ev.Final && saved.Awaits(ev.Life)) {
 		t.Fatalf("shutdown is %v: %+v", m.Shutdown, saved)
 	}
 	shutDown(t, p, node{m, w})

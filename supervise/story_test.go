@@ -212,6 +212,41 @@ var stories = map[string]story{
 			"signal 9: disarm-kill down announce x close",
 		},
 	},
+	"a final end is followed by finish, and by nothing else": {
+		dialect: Common, facts: Facts{Finish: Present},
+		steps: []string{
+			"boot: spawn-run", "started: announce up",
+			"+2s final 17: down spawn-finish", "started: announce arm-kill-10s",
+			"shutdown:", "exit 0: disarm-kill announce x close",
+		},
+	},
+	"a final failure to execute": {
+		dialect: Common,
+		steps:   []string{"boot: spawn-run", "nofinal: down announce x close"},
+	},
+	"past the deadline nothing is started": {
+		dialect: Common, facts: Facts{Finish: Present, Controls: Present},
+		steps: []string{
+			"boot: announce consult-u", "consulted: spawn-run", "started: announce up",
+			"shutdown: arm-kill-10s consult-t announce", "consulted: TERM CONT consult-d announce", "consulted:",
+			"deadline: KILL CONT arm-kill-5s announce", "timer kill: KILL CONT arm-kill-5s",
+			"signal 9: disarm-kill down announce x close",
+		},
+	},
+	"what is being started at the deadline is killed": {
+		dialect: Common,
+		steps: []string{
+			"boot: spawn-run", "deadline: announce",
+			"started: announce up KILL CONT arm-kill-5s TERM CONT", "signal 9: disarm-kill down announce x close",
+		},
+	},
+	"a finish script that hangs until the deadline": {
+		dialect: Common, facts: Facts{Finish: Present},
+		steps: []string{
+			"boot: spawn-run", "started: announce up", "+2s exit 0: down spawn-finish", "started: announce",
+			"deadline: KILL CONT arm-kill-5s announce", "signal 9: disarm-kill announce x close",
+		},
+	},
 	"a log service drains": {
 		dialect: Common,
 		steps: []string{
@@ -302,6 +337,10 @@ func parseEvent(t *testing.T, text string, now *time.Duration, pid *int32, m Mac
 		return Event{Kind: EvStartFailed}
 	case "exit":
 		return Event{Kind: EvDied, PID: m.PID, Status: Exited(number())}
+	case "final":
+		return Event{Kind: EvDied, PID: m.PID, Status: Exited(number()), Final: true}
+	case "nofinal":
+		return Event{Kind: EvStartFailed, Exec: true, Final: true}
 	case "signal":
 		return Event{Kind: EvDied, PID: m.PID, Status: WaitStatus(number())}
 	case "control":
@@ -326,6 +365,8 @@ func parseEvent(t *testing.T, text string, now *time.Duration, pid *int32, m Mac
 		return Event{Kind: EvShutdown}
 	case "drain":
 		return Event{Kind: EvDrain}
+	case "deadline":
+		return Event{Kind: EvDeadline}
 	case "met", "unmet":
 		return Event{Kind: EvNeeds, Flag: words[0] == "met"}
 	case "high", "low":

@@ -61,7 +61,7 @@ func stateTable(t *testing.T) string {
 	}
 	visit(t, &p, func(from node, ev Event, to node, a *Actions) {
 		name := eventName(&ev)
-		if name == "" || !from.m.Booted && ev.Kind != EvBoot || from.m.Booted && ev.Kind == EvBoot {
+		if name == "" || from.m.Hurried || !from.m.Booted && ev.Kind != EvBoot || from.m.Booted && ev.Kind == EvBoot {
 			return
 		}
 		row := cells[name]
@@ -133,12 +133,15 @@ func eventName(ev *Event) string {
 	case EvStarted:
 		return "started"
 	case EvStartFailed:
+		if ev.Final {
+			return ""
+		}
 		if ev.Exec {
 			return "cannot be executed"
 		}
 		return "fork refused"
 	case EvDied:
-		if ev.PID != 7 {
+		if ev.PID != 7 || ev.Final {
 			return ""
 		}
 		return "died"

@@ -35,9 +35,10 @@ func (u *unit) takeOver(left *handoff.Unit) (err error) {
 	}
 	ev := supervise.Event{Kind: supervise.EvBoot, Facts: u.facts(), At: u.Now()}
 	u.findLeaf(j != nil && j.Mark.Leaf())
+	var m supervise.Machine
 	switch {
 	case left != nil:
-		m := left.State
+		m = left.State
 		ev.Kind, ev.Exec = supervise.EvResumed, true
 		switch {
 		case m.PID != 0:
@@ -59,7 +60,7 @@ func (u *unit) takeOver(left *handoff.Unit) (err error) {
 		u.Restore(m)
 	case j != nil && (j.State.Booted || j.Mark != (servicedir.Mark{})):
 		ev.Kind = supervise.EvResumed
-		m := j.State
+		m = j.State
 		if !m.Booted {
 			m = supervise.Unsaved()
 		}
@@ -68,10 +69,18 @@ func (u *unit) takeOver(left *handoff.Unit) (err error) {
 		}
 		u.Restore(m)
 	}
+	if ev.Flag {
+		u.mu.Lock()
+		u.script = ev.Script
+		u.mu.Unlock()
+	} else {
+		ev.Final = ev.PID != 0 && m.Awaits(ev.Life) && u.final(ev.Script)
+	}
 	if u.holdFirst(ev) {
 		return nil
 	}
 	u.Post(ev)
+	u.tellFinal(&ev)
 	if p != nil {
 		u.attend(p)
 	}
@@ -93,11 +102,14 @@ func (u *unit) findProcess(mark *servicedir.Mark, ev *supervise.Event) (*handoff
 	case hidden:
 		return nil, fmt.Errorf("process %d may be the service, and /proc does not tell: %w", mark.PID(), unix.EAGAIN)
 	case p == nil:
+		if st, ok := u.k.statusOf(mark); ok {
+			ev.Status = st
+		}
 		return nil, nil
 	}
 	// A child of ours that has ended is a zombie until it is registered.
 	if ev.Flag = p.Ours || p.Alive(); !ev.Flag {
-		ev.Status, _ = p.Status()
+		ev.Status, _ = u.k.endOf(p)
 		p.Close()
 		return nil, nil
 	}
@@ -113,6 +125,7 @@ func (u *unit) attend(p *handoff.Process) {
 		return
 	}
 	u.stranger = p
+	u.k.anchor.Want(p.PID)
 	u.k.table.Adopt(p.PID, p)
 	if p.FD < 0 || u.k.pump.Add(p.FD, strangerToken|uint64(u.token)) != nil {
 		u.lookAgain(strangerPoll)
@@ -154,7 +167,7 @@ func (u *unit) strangerEnded() {
 		}
 		return
 	}
-	st, known := p.Status()
+	st, known := u.k.endOf(p)
 	if !known && u.endTries < endPatience {
 		u.endTries++
 		u.lookAgain(endPoll)
@@ -166,9 +179,10 @@ func (u *unit) strangerEnded() {
 		p.KillGroup()
 	}
 	p.Close()
-	ev := supervise.Event{Kind: supervise.EvDied, PID: p.PID, Status: st, At: u.Now()}
+	ev := u.died(p.PID, st)
 	if !u.hold(ev) {
 		u.Post(ev)
+		u.tellFinal(&ev)
 	}
 }
 

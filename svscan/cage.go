@@ -313,9 +313,11 @@ func (u *unit) clearLeaf() {
 	ev.At = u.Now()
 	if ev.Kind != supervise.EvDied {
 		u.PostFirst(ev)
+		u.tellFinal(&ev)
 		return
 	}
 	u.Append(ev)
+	u.tellFinal(&ev)
 	u.Proceed()
 }
 

@@ -16,6 +16,7 @@ import (
 	"upkeep/supervise"
 	"upkeep/supervise/servicedir"
 	"upkeep/supervise/status"
+	"upkeep/svscan/internal/anchor"
 	"upkeep/svscan/internal/handoff"
 	"upkeep/svscan/internal/lane"
 	"upkeep/svscan/internal/pump"
@@ -38,6 +39,12 @@ type Config struct {
 	// Changed, if set, is told of every change of a service's state, after the
 	// status file has it. It must not block.
 	Changed func(service string, c supervise.Change)
+	// Main, if not empty, names the service whose run is what the scanner is for:
+	// when it ends, all the rest is stopped.
+	Main string
+	// Deadline is how long the stop of everything may take. 0 is ContainerDeadline
+	// for PID 1, and NoDeadline for others.
+	Deadline time.Duration
 	// Signals makes the process obey TERM, INT and HUP.
 	Signals bool
 	// CopyTable has every child get a copy of the descriptor table, as where the
@@ -89,6 +96,10 @@ type kernel struct {
 	world   servicedir.World
 	fdLimit int
 	store   *servicedir.Store // nil: the state is in the definitions
+	// deadline of the stop of everything, or 0
+	deadline time.Duration
+	anchor   *anchor.Client // nil: there is none
+	stopping bool           // a former scanner was at it
 
 	table   reap.Table
 	spawner *spawn.Spawner
@@ -105,6 +116,8 @@ type kernel struct {
 	flushed chan struct{} // answers of the disk lanes
 
 	base lazyBase
+
+	main atomic.Pointer[unit] // of Config.Main, once there is one
 
 	mu        sync.Mutex
 	units     []*unit // by token
@@ -145,6 +158,12 @@ func newKernel(c Config) (*kernel, error) {
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
 		return nil, fmt.Errorf("unable to get time: %w", err)
 	}
+	if fd, stop, ok := anchor.FromEnv(); ok {
+		k.anchor, k.stopping = anchor.Connect(fd), stop
+	}
+	if k.deadline = deadlineOf(c, k.first()); k.deadline > 0 {
+		k.policy.Within(k.deadline)
+	}
 	k.offset = time.Duration(now.Nano())
 	// Before anything has a descriptor.
 	k.will = inheritance(func(err error) {
@@ -182,7 +201,7 @@ func newKernel(c Config) (*kernel, error) {
 		return nil, fmt.Errorf("unable to get limit of open files: %w", err)
 	}
 	k.fdLimit = int(min(files.Cur, 1<<30))
-	environ := os.Environ()
+	environ := anchor.Environ()
 	if c.strip != nil {
 		environ = c.strip(environ)
 	}
@@ -228,7 +247,12 @@ func newKernel(c Config) (*kernel, error) {
 	k.table.Before, k.table.After = k.hold, k.release
 	go k.table.Run()         // until the process ends
 	go k.pump.Run(k.deliver) // likewise
-	reserveThreads()
+	if k.anchor != nil {
+		if err := k.pump.Add(k.anchor.FD(), anchorToken); err != nil {
+			return nil, err
+		}
+	}
+	reserveThreads(keepThreads)
 	return k, nil
 }
 
@@ -306,11 +330,14 @@ func (k *kernel) report(c Class, service, verb, object string, err error) {
 
 // deliver is the pump's: something can be read.
 func (k *kernel) deliver(token uint64) {
-	if token == dirsToken {
+	switch token {
+	case dirsToken:
 		k.dirs.Read(k.dirChanged)
 		return
-	}
-	if token == pulseToken {
+	case anchorToken:
+		k.hearAnchor()
+		return
+	case pulseToken:
 		if m := k.manager.Load(); m != nil {
 			m.rung()
 		}

@@ -52,6 +52,7 @@ type Scanner struct {
 	linked     map[string]*entry // whom the names in the state directory lead to
 	manager    *manager
 	left       bool // without stopping anything
+	ending     ending
 
 	settled *time.Timer // trims when no service was added for a while
 	again   *time.Timer // the next scan that is due, if any
@@ -89,23 +90,35 @@ type message struct {
 	unit    *unit
 	err     error
 	upgrade *upgrade
+	code    int
 }
 
 type messageKind uint8
 
 const (
-	msgScan    messageKind = iota // something changed
-	msgOpened                     // unit is open, or err says why not
-	msgClosed                     // unit is over
-	msgHangup                     // scan, and drop what is gone
-	msgStop                       // stop everything and return
-	msgBroken                     // unit panicked and is to be made anew
-	msgUpgrade                    // become a new program
-	msgChecked                    // the new program was tried
-	msgLeave                      // return, and leave everything running
-	msgPulse                      // answer
-	msgOverdue                    // a service takes long to open
+	msgScan     messageKind = iota // something changed
+	msgOpened                      // unit is open, or err says why not
+	msgClosed                      // unit is over
+	msgHangup                      // scan, and drop what is gone
+	msgStop                        // stop everything and return
+	msgBroken                      // unit panicked and is to be made anew
+	msgUpgrade                     // become a new program
+	msgChecked                     // the new program was tried
+	msgLeave                       // return, and leave everything running
+	msgPulse                       // answer
+	msgOverdue                     // a service takes long to open
+	msgMain                        // main has ended with code: stop everything as well
+	msgDeadline                    // that takes long
 )
+
+// matters tells whether a message is about more than what can be found out again.
+func (m message) matters() bool {
+	switch m.kind {
+	case msgHangup, msgStop, msgLeave, msgMain, msgDeadline:
+		return true
+	}
+	return false
+}
 
 // New prepares a scanner. Only one may be made in a process: it becomes the
 // process's reaper.
@@ -131,6 +144,7 @@ func New(c Config) (*Scanner, error) {
 		k:       k, box: newMailbox[message](),
 		entries: make(map[servicedir.Identity]*entry),
 		names:   make(map[string]string),
+		ending:  ending{deadline: k.deadline},
 		program: programPath(),
 		caught:  caught,
 		linked:  make(map[string]*entry),
@@ -144,8 +158,11 @@ func (s *Scanner) Rescan() { s.post(message{kind: msgHangup}) }
 
 func (s *Scanner) post(m message) { s.box.post(m) }
 
-// Run supervises until it is told to stop and everything is down.
-func (s *Scanner) Run() {
+// Run supervises until it is told to stop, or Config.Main has ended, and everything
+// is down. It returns what to exit with: main's exit code, 128+n if signal n ended
+// it, 111 if it could not be executed, was not there or nobody saw its end; without
+// Main, or if that never ran, 0.
+func (s *Scanner) Run() (code int) {
 	// The heap is small and grows once: no collection in the middle of it.
 	debug.SetGCPercent(400)
 	s.watch()
@@ -154,13 +171,18 @@ func (s *Scanner) Run() {
 		defer stop()
 	}
 	defer s.manager.begin(s)()
+	s.k.anchor.Up()
 	if s.k.will != nil {
 		s.inherit(s.k.will)
 		s.k.will = nil
 	}
 	s.scan()
 	s.tell()
+	if s.k.stopping && (s.opening == 0 || !s.adopting) {
+		s.shutdown()
+	}
 	s.settled = time.AfterFunc(settleAfter, func() {
+		s.k.anchor.Settle()
 		debug.SetGCPercent(50)
 		trim()
 	})
@@ -185,9 +207,14 @@ func (s *Scanner) Run() {
 	if s.tree != nil {
 		s.tree.Close()
 	}
-	if s.again != nil {
-		s.again.Stop()
+	for _, t := range []*time.Timer{s.again, s.ending.timer} {
+		if t != nil {
+			t.Stop()
+		}
 	}
+	s.k.reports.flush()
+	s.k.anchor.Leaving(s.ending.code)
+	return s.ending.code
 }
 
 func (s *Scanner) watch() {
@@ -217,6 +244,10 @@ func (s *Scanner) handle(m message) (scan bool) {
 		s.remake(m.unit)
 	case msgStop:
 		s.shutdown()
+	case msgMain:
+		s.mainEnded(m.code)
+	case msgDeadline:
+		s.hurry()
 	case msgUpgrade:
 		s.beginUpgrade(m.upgrade)
 	case msgChecked:
@@ -299,10 +330,23 @@ func (s *Scanner) scan() {
 		s.drop(e)
 	}
 	s.mirrorAll(first && !s.adopting)
-	if s.adopting && s.opening == 0 {
+	switch {
+	case !s.adopting:
+		s.seekMain()
+	case s.opening == 0:
 		s.scanned = time.Now()
-		s.scan()
+		s.adopted()
 	}
+}
+
+// adopted is when what a former scanner left behind has been taken over: the rest is
+// started, unless that scanner was about to stop everything.
+func (s *Scanner) adopted() {
+	if s.k.stopping {
+		s.shutdown()
+		return
+	}
+	s.scan()
 }
 
 // leftBehind tells whether a process of a former scanner runs for a service or its
@@ -569,6 +613,7 @@ func (s *Scanner) start(e *entry, x *slot, fd int, name string, first bool, left
 		u.writesTo(e)
 	}
 	x.unit, x.up, x.closed = u, false, false
+	e.appoint()
 	s.promised += s.fdsEach()
 	s.opening++
 	u.begin()
@@ -589,7 +634,7 @@ func (s *Scanner) opened(u *unit, err error) {
 		s.k.table.Abort()
 	}
 	if s.opening == 0 && s.adopting && !s.stop {
-		defer s.scan()
+		defer s.adopted()
 	}
 	e := u.entry
 	x := e.slotOf(u)
@@ -657,6 +702,7 @@ func (s *Scanner) remake(u *unit) {
 
 // rename gives the units the name the directory has now.
 func (e *entry) rename() {
+	e.appoint()
 	for _, u := range []*unit{e.main.unit, e.log.unit} {
 		if u == nil {
 			continue
@@ -666,6 +712,14 @@ func (e *entry) rename() {
 			name += "/log"
 		}
 		u.setName(name)
+	}
+}
+
+// appoint makes a service main if it has the name. It stays so under another name,
+// until some other gets this one.
+func (e *entry) appoint() {
+	if k := e.scanner.k; k.config.Main != "" && e.name == k.config.Main && e.main.unit != nil {
+		k.main.Store(e.main.unit)
 	}
 }
 
@@ -704,6 +758,8 @@ func (s *Scanner) shutdown() {
 	}
 	s.stop = true
 	s.manager.stops("stopping all services")
+	s.limit()
+	s.tellStopping()
 	for _, e := range s.entries {
 		e.stop()
 		s.drop(e)

@@ -15,6 +15,11 @@ func catch(some bool) chan os.Signal {
 	if some {
 		signal.Notify(c, scannerSignals[:]...)
 	}
+	if some && os.Getpid() == 1 {
+		// The kernel spares PID 1 the default action of every signal, the Go runtime
+		// does not: these would end it. They mean nothing here.
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGTRAP, syscall.SIGSYS, syscall.SIGSTKFLT)
+	}
 	return c
 }
 
@@ -33,7 +38,9 @@ func (s *Scanner) signals() (stop func()) {
 				case syscall.SIGUSR2:
 					s.post(message{kind: msgUpgrade, upgrade: new(upgrade)})
 				case syscall.SIGQUIT:
-					s.Leave()
+					if !s.k.first() { // or there would be nobody to take over
+						s.Leave()
+					}
 				default:
 					s.Stop()
 				}

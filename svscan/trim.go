@@ -96,9 +96,9 @@ func advise(start, length uintptr, advice int) {
 // user has too many processes.
 const keepThreads = 11
 
-// reserveThreads makes the threads that will be needed sooner or later.
-func reserveThreads() {
-	missing := keepThreads - threads()
+// reserveThreads makes threads that will be needed sooner or later, n in all.
+func reserveThreads(n int) {
+	missing := n - threads()
 	var ready, done sync.WaitGroup
 	ready.Add(max(missing, 0))
 	done.Add(1)

@@ -483,11 +483,19 @@ func (u *unit) StartFailed(err error, exec bool, at time.Time) {
 // notStarted has a script count as one that could not be started. A nil err is a
 // finish that is not there.
 func (u *unit) notStarted(err error, exec bool, at time.Time) {
+	u.mu.Lock()
+	s, coming := u.script, u.fresh || errors.Is(err, unix.ETXTBSY)
+	u.mu.Unlock()
 	if err != nil {
 		u.reportStart(err, exec)
 	}
 	u.lockAnswered()
-	u.Post(supervise.Event{Kind: supervise.EvStartFailed, Exec: exec, At: u.k.instant(at)})
+	ev := supervise.Event{Kind: supervise.EvStartFailed, Exec: exec, At: u.k.instant(at)}
+	if exec && !coming {
+		ev.Status, ev.Final = supervise.Exited(exitFatal), u.final(s)
+	}
+	u.Post(ev)
+	u.tellFinal(&ev)
 }
 
 // reportStart says why a start failed: once, until something else is wrong or it
@@ -528,9 +536,10 @@ func (u *unit) Slow() {
 
 // Died implements reap.Owner.
 func (u *unit) Died(pid int32, st uint32) {
-	ev := supervise.Event{Kind: supervise.EvDied, PID: pid, Status: supervise.WaitStatus(st), At: u.Now()}
+	ev := u.died(pid, supervise.WaitStatus(st))
 	if !u.hold(ev) {
 		u.Append(ev)
+		u.tellFinal(&ev)
 		u.Proceed()
 	}
 }

@@ -102,7 +102,7 @@ func (s *Scanner) beginUpgrade(up *upgrade) {
 		return
 	}
 	s.upgrading = up
-	w := s.will(func(u *unit) supervise.Machine {
+	w := s.will(false, func(u *unit) supervise.Machine {
 		u.mu.Lock()
 		defer u.mu.Unlock()
 		return u.state
@@ -249,7 +249,7 @@ func (s *Scanner) become(up *upgrade) error {
 		defer k.disk[i].Resume()
 	}
 	var frozen []*unit
-	w := s.will(func(u *unit) supervise.Machine {
+	w := s.will(true, func(u *unit) supervise.Machine {
 		m := u.Freeze()
 		frozen = append(frozen, u)
 		return m
@@ -269,6 +269,9 @@ func (s *Scanner) become(up *upgrade) error {
 	defer unix.Close(memory)
 
 	kept := append(w.Descriptors(), memory)
+	if fd := k.anchor.FD(); fd >= 0 {
+		kept = append(kept, fd) // of which the environment tells
+	}
 	for _, fd := range kept {
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
 			return fmt.Errorf("unable to keep descriptor %d: %w", fd, err)
@@ -283,7 +286,7 @@ func (s *Scanner) become(up *upgrade) error {
 		return fmt.Errorf("unable to block signals: %w", err)
 	}
 	defer unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
-	if s.box.has(func(m message) bool { return m.kind == msgStop || m.kind == msgHangup || m.kind == msgLeave }) || len(s.caught) > 0 {
+	if s.box.has(func(m message) bool { return m.matters() }) || len(s.caught) > 0 {
 		return errors.New("a signal came in between")
 	}
 	var files unix.Rlimit
@@ -306,8 +309,9 @@ func held() *unix.Sigset_t {
 	return &set
 }
 
-// will says what there is to be left, with the machines as machine finds them.
-func (s *Scanner) will(machine func(*unit) supervise.Machine) *handoff.Will {
+// will says what there is to be left, with the machines as machine finds them. Unless
+// everything stands still, it is without what others may be changing.
+func (s *Scanner) will(still bool, machine func(*unit) supervise.Machine) *handoff.Will {
 	w := &handoff.Will{Home: -1, Socket: -1}
 	if s.home != nil {
 		w.Home, w.Socket = s.home.dir, s.home.socket
@@ -318,13 +322,13 @@ func (s *Scanner) will(machine func(*unit) supervise.Machine) *handoff.Will {
 		}
 		w.Entries = append(w.Entries, handoff.Entry{
 			ID: e.id, Name: e.name, Pipe: e.pipe, Inode: e.inode,
-			Main: e.main.leave(machine), Log: e.log.leave(machine),
+			Main: e.main.leave(still, machine), Log: e.log.leave(still, machine),
 		})
 	}
 	return w
 }
 
-func (x *slot) leave(machine func(*unit) supervise.Machine) *handoff.Unit {
+func (x *slot) leave(still bool, machine func(*unit) supervise.Machine) *handoff.Unit {
 	if !x.up {
 		return nil
 	}
@@ -334,7 +338,10 @@ func (x *slot) leave(machine func(*unit) supervise.Machine) *handoff.Unit {
 		return nil // what is over is closed; it may come again, as what has not begun
 	}
 	left := handoff.Leave(x.unit.dir)
-	left.Stranger, left.State, left.Ended, left.End = x.unit.stranger, m, ended, end
+	left.State, left.Ended, left.End = m, ended, end
+	if still {
+		left.OK, left.Stranger = x.unit.dir.OK, x.unit.stranger
+	}
 	return left
 }
 

@@ -23,6 +23,15 @@ type Process struct {
 	Ours  bool // our child: the reaper hears of its end
 	Group bool // KillGroup is wanted when it has ended
 	start uint64
+	mark  servicedir.Mark
+}
+
+// Is tells whether a process is this one; see Identify.
+func (p *Process) Is(start, handle uint64) bool {
+	if p.start != 0 && start != 0 {
+		return p.start == start
+	}
+	return Identified(&p.mark, start, handle)
 }
 
 // tick is the unit of start times in /proc, in nanoseconds; it is the same on all
@@ -89,7 +98,7 @@ func TellsStart() bool {
 // there, and that nothing says whether it is the one.
 func Find(m *servicedir.Mark) (p *Process, hidden bool) {
 	pid := m.PID()
-	p = &Process{PID: pid, FD: -1}
+	p = &Process{PID: pid, FD: -1, mark: *m}
 	fd, err := unix.PidfdOpen(int(pid), 0)
 	switch err {
 	case nil:
@@ -135,6 +144,32 @@ func MarkOf(pid int32, m *servicedir.Mark) bool {
 		unix.Close(fd)
 	}
 	return true
+}
+
+// Identify is what makes a process known again that nobody has reaped: when it was
+// started, in nanoseconds since boot, and the inode of its pidfd where that is unique.
+// What cannot be found out is 0.
+func Identify(pid int32) (start, handle uint64) {
+	if st, err := readStat(pid); err == nil {
+		start = st.start
+	}
+	if fd, err := unix.PidfdOpen(int(pid), 0); err == nil {
+		var inode unix.Stat_t
+		var fs unix.Statfs_t
+		if unix.Fstatfs(fd, &fs) == nil && fs.Type == pidfsMagic && unix.Fstat(fd, &inode) == nil {
+			handle = inode.Ino
+		}
+		unix.Close(fd)
+	}
+	return start, handle
+}
+
+// Identified tells whether a mark is that of the process which Identify says that of.
+func Identified(m *servicedir.Mark, start, handle uint64) bool {
+	if m[servicedir.MarkHandle] != 0 && handle != 0 {
+		return m[servicedir.MarkHandle] == handle
+	}
+	return start != 0 && start+tick > m[servicedir.MarkBefore] && start <= m[servicedir.MarkAfter]
 }
 
 // Close gives the descriptor up.

@@ -181,9 +181,9 @@ func (u *Unit) Keep() *servicedir.Dir {
 	return d
 }
 
-// Leave is what there is to be left of a directory.
+// Leave is what there is to be left of a directory, but for OK, which may change.
 func Leave(d *servicedir.Dir) *Unit {
-	u := &Unit{Dir: d.FD, Home: -1, Theirs: d.Theirs, Lock: d.Lock, Control: d.Control, OK: d.OK}
+	u := &Unit{Dir: d.FD, Home: -1, Theirs: d.Theirs, Lock: d.Lock, Control: d.Control, OK: -1}
 	if d.Home != d.FD {
 		u.Home = d.Home
 	}

@@ -121,6 +121,23 @@ func (t *Table) Signal(pid int32, sig syscall.Signal, group bool) error {
 	return syscall.Kill(int(pid), sig)
 }
 
+// Kill sends KILL to the children whose owners are chosen, and to strangers if no
+// owner, nil, is chosen as well.
+func (t *Table) Kill(chosen func(Owner) bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for pid, owner := range t.owners {
+		if chosen(owner) {
+			_ = syscall.Kill(int(pid), syscall.SIGKILL) // it may not be allowed: nothing is left to do
+		}
+	}
+	if chosen(nil) {
+		for _, s := range t.strangers {
+			_ = s.Signal(syscall.SIGKILL, false)
+		}
+	}
+}
+
 // Stranger is a process that is not our child, so that others reap it.
 type Stranger interface {
 	// Signal returns ESRCH, and sends nothing, once the process has ended.
