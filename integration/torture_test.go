@@ -224,10 +224,13 @@ func (v *torture) disturb(scanner bool) {
 func (v *torture) wish(name, letter string, w status.Want) {
 	v.t.Helper()
 	v.want[name] = w
-	for {
+	for end := time.Now().Add(patience); ; {
+		if time.Now().After(end) {
+			v.t.Fatalf("%s does not obey %q", name, letter)
+		}
 		v.wait(name, supervised)
 		v.tell(name, letter)
-		d, err := svc.Open(v.dir(name), svc.StateDir)
+		d, err := svc.Open(v.state(name), svc.StateDir)
 		if err != nil {
 			v.t.Fatal(err)
 		}

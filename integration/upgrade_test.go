@@ -16,7 +16,11 @@ import (
 // upgrade has the scanner execute a program, or the one that it is.
 func (f *faultScene) upgrade(args ...string) result {
 	f.t.Helper()
-	return f.run(ours(f.t, "upkeep"), append(append([]string{"upgrade"}, args...), f.path("service"))...)
+	dir := f.apart
+	if dir == "" {
+		dir = f.path("service")
+	}
+	return f.run(ours(f.t, "upkeep"), append(append([]string{"upgrade"}, args...), dir)...)
 }
 
 // upgraded is upgrade that has to succeed.
