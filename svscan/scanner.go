@@ -46,6 +46,7 @@ type Scanner struct {
 	caught     chan os.Signal
 	opening    int    // units that were started and did not answer yet
 	full       bool   // out of descriptors, and said so
+	frail      bool   // log pipes cannot be opened both ways, and said so
 	promised   int    // descriptors that units and pipes have or will have
 	unread     string // what was said of the scan directory
 
@@ -228,7 +229,7 @@ func (s *Scanner) scanAt(t time.Time) {
 // started.
 func (s *Scanner) scan() {
 	first := s.scanned.IsZero() || s.adopting
-	s.adopting = s.scanned.IsZero() && s.k.world != (servicedir.World{})
+	s.adopting = s.scanned.IsZero()
 	s.at = time.Time{}
 	s.serial++
 	defer func() { s.scanned = time.Now() }()
