@@ -93,6 +93,9 @@ func newFallScene(t *testing.T, c fallback) *fallScene {
 	if c.static && raceEnabled {
 		t.Skip("with the race detector, ours is such a program")
 	}
+	if raceEnabled && strings.Contains(strings.Join(c.launch, " "), fallNoProc) {
+		t.Skip("the race detector complains of the missing /proc")
+	}
 	launch := slices.Clone(c.launch)
 	if c.user {
 		c.uid = faultUser
@@ -426,8 +429,8 @@ func TestFallbackPlaces(t *testing.T) {
 		{name: "subset=pid for a user", user: true, says: []string{noBoot},
 			launch: fallMounts("mount -t proc -o subset=pid,hidepid=ptraceable proc /proc")},
 		{name: "boot_id unreadable", launch: fallMounts("mount --bind / /proc/sys/kernel/random"), says: []string{noBoot}},
-		{name: "no proc", launch: fallMounts("mount -t tmpfs none /proc"), blind: true, says: []string{noBoot, noDirs, frail}},
-		{name: "no proc for a user", user: true, launch: fallMounts("mount -t tmpfs none /proc"), blind: true, says: []string{noBoot, noDirs, frail}},
+		{name: "no proc", launch: fallMounts(fallNoProc), blind: true, says: []string{noBoot, noDirs, frail}},
+		{name: "no proc for a user", user: true, launch: fallMounts(fallNoProc), blind: true, says: []string{noBoot, noDirs, frail}},
 		{name: "nobody's user", uid: 4242424},
 		{name: "read-only root", uid: 4242424,
 			launch: fallMounts(`for dir; do :; done; mount --bind "${dir%/*}" "${dir%/*}" && mount -o remount,bind,ro /`)},
@@ -452,7 +455,7 @@ func TestFallbackNobodyKnows(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	c := refusing("EPERM:pidfd_open")
-	c.launch = append(fallMounts("mount -t tmpfs none /proc"), c.launch...)
+	c.launch = append(fallMounts(fallNoProc), c.launch...)
 	c.says = []string{
 		"svscan: warning: unable to read /proc/sys/kernel/random/boot_id, after a crash the clock has to do: file does not exist",
 		"svscan: warning: unable to watch service directories, changes are seen at the next scan: file does not exist",
@@ -545,6 +548,9 @@ func TestFallbackDuringStarts(t *testing.T) {
 		})
 	}
 }
+
+// fallNoProc leaves no /proc.
+const fallNoProc = "mount -t tmpfs none /proc"
 
 // fallMounts is a shell command that goes on with its arguments where other file
 // systems are mounted.
