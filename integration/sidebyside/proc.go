@@ -74,7 +74,20 @@ func parent(pid int) (ppid int, zombie bool, err error) {
 // descendants are the live processes below us. Orphans that have ended are reaped:
 // all are ours.
 func descendants() (list []int) {
-	children := map[int][]int{}
+	for range 100 {
+		var whole bool
+		if list, whole = lookBelow(); whole {
+			break
+		}
+	}
+	return list
+}
+
+// lookBelow is one look. It is not whole if some process was found below a parent that
+// was not: that has ended since, and what was below it has moved.
+func lookBelow() (list []int, whole bool) {
+	whole = true
+	children, seen := map[int][]int{}, map[int]bool{0: true}
 	names, _ := os.ReadDir("/proc")
 	self := os.Getpid()
 	for _, n := range names {
@@ -83,6 +96,7 @@ func descendants() (list []int) {
 			continue
 		}
 		ppid, zombie, err := parent(pid)
+		seen[pid] = err == nil
 		switch {
 		case err != nil:
 		case zombie && ppid == self:
@@ -91,11 +105,16 @@ func descendants() (list []int) {
 			children[ppid] = append(children[ppid], pid)
 		}
 	}
+	for ppid := range children {
+		if !seen[ppid] {
+			whole = false
+		}
+	}
 	for todo := []int{self}; len(todo) > 0; todo = todo[1:] {
 		list = append(list, children[todo[0]]...)
 		todo = append(todo, children[todo[0]]...)
 	}
-	return list
+	return list, whole
 }
 
 // killAll kills what is below us until there is nothing. The orphans of a dead
@@ -106,7 +125,7 @@ func killAll() error {
 	self := os.Getpid()
 	for began := time.Now(); ; time.Sleep(2 * time.Millisecond) {
 		list := descendants()
-		if len(list) == 0 {
+		if len(list) == 0 && unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) == unix.ECHILD {
 			return nil
 		}
 		if time.Since(began) > limit {
