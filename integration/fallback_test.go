@@ -215,7 +215,8 @@ func (s *fallScene) story() {
 	t.Helper()
 	s.boot()
 	web, logger := s.starts("web", 1), s.starts("web/log", 1)
-	reaped, zombie, victim := s.starts("reaped", 1), s.starts("zombie", 1), s.starts("victim", 1)
+	zombie, victim := s.starts("zombie", 1), s.starts("victim", 1)
+	s.starts("reaped", 1)
 	s.wait("unwanted", down)
 	for _, name := range []string{"bystander", "bystander/log"} {
 		s.pids = append(s.pids, s.wait(name, up).PID)
@@ -229,7 +230,7 @@ func (s *fallScene) story() {
 		t.Errorf("svstat prints %q", out)
 	}
 	s.client("svc", "-t", "reaped")
-	reaped = s.starts("reaped", 2)
+	reaped := s.starts("reaped", 2)
 	s.ends("reaped", 0, "17 0")
 	s.client("svc", "-u", "unwanted")
 	s.starts("unwanted", 1)
