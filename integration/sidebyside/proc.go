@@ -71,23 +71,23 @@ func parent(pid int) (ppid int, zombie bool, err error) {
 	return ppid, f[0][0] == 'Z', err
 }
 
-// descendants are the live processes below us. Orphans that have ended are reaped:
-// all are ours.
-func descendants() (list []int) {
-	for range 100 {
-		var whole bool
-		if list, whole = lookBelow(); whole {
+// descendants are the live processes below us, as two looks agree: one may miss what
+// moves since its parent has just ended.
+func descendants() []int {
+	last := lookBelow()
+	for range 20 {
+		now := lookBelow()
+		if slices.Equal(last, now) {
 			break
 		}
+		last = now
 	}
-	return list
+	return last
 }
 
-// lookBelow is one look. It is not whole if some process was found below a parent that
-// was not: that has ended since, and what was below it has moved.
-func lookBelow() (list []int, whole bool) {
-	whole = true
-	children, seen := map[int][]int{}, map[int]bool{0: true}
+// lookBelow is one look. Orphans that have ended are reaped: all are ours.
+func lookBelow() (list []int) {
+	children := map[int][]int{}
 	names, _ := os.ReadDir("/proc")
 	self := os.Getpid()
 	for _, n := range names {
@@ -96,7 +96,6 @@ func lookBelow() (list []int, whole bool) {
 			continue
 		}
 		ppid, zombie, err := parent(pid)
-		seen[pid] = err == nil
 		switch {
 		case err != nil:
 		case zombie && ppid == self:
@@ -105,16 +104,11 @@ func lookBelow() (list []int, whole bool) {
 			children[ppid] = append(children[ppid], pid)
 		}
 	}
-	for ppid := range children {
-		if !seen[ppid] {
-			whole = false
-		}
-	}
 	for todo := []int{self}; len(todo) > 0; todo = todo[1:] {
 		list = append(list, children[todo[0]]...)
 		todo = append(todo, children[todo[0]]...)
 	}
-	return list, whole
+	return list
 }
 
 // killAll kills what is below us until there is nothing. The orphans of a dead

@@ -115,7 +115,7 @@ func (t *tree) start() error {
 // until waits for a condition, and reaps orphans meanwhile.
 func (t *tree) until(ctx context.Context, what string, limit time.Duration, cond func() bool) error {
 	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
-		descendants()
+		lookBelow()
 		switch {
 		case cond():
 			return nil
@@ -226,7 +226,7 @@ func (t *tree) killSupervisors(ctx context.Context) (n int, err error) {
 
 // tellToExit tells a service to end with exitStatus.
 func (t *tree) tellToExit(pid int) error {
-	if !slices.Contains(descendants(), pid) {
+	if _, zombie, err := parent(pid); err != nil || zombie {
 		return fmt.Errorf("process %d, a service, has ended by itself", pid)
 	}
 	return unix.Kill(pid, unix.SIGUSR1)
