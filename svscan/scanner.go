@@ -212,9 +212,9 @@ func (s *Scanner) scanSoon() {
 
 // scanAt sees to it that there is a scan no later than t.
 func (s *Scanner) scanAt(t time.Time) {
-	if !s.at.IsZero() && s.at.Before(t) {
+	if s.at.After(time.Now()) && s.at.Before(t) {
 		return
-	}
+	} // else the timer has fired, if there was one
 	s.at = t
 	if s.again == nil {
 		s.again = time.AfterFunc(time.Until(t), func() { s.post(message{kind: msgScan}) })
