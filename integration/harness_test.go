@@ -57,6 +57,8 @@ func TestMain(m *testing.M) {
 		scribe(os.Args[1:])
 	case "keeper":
 		keeper()
+	case "refuse":
+		refuse(os.Args[1:])
 	}
 	code, err := work(m)
 	if err != nil {
@@ -95,7 +97,7 @@ func work(m *testing.M) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	for _, name := range []string{"tracer", "scribe", "keeper"} {
+	for _, name := range []string{"tracer", "scribe", "keeper", "refuse"} {
 		if err := os.Symlink(self, filepath.Join(workshop, name)); err != nil {
 			return 1, err
 		}

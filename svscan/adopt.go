@@ -100,7 +100,7 @@ func (u *unit) findProcess(mark *servicedir.Mark, ev *supervise.Event) (*handoff
 	p, hidden := handoff.Find(mark)
 	switch {
 	case hidden:
-		return nil, fmt.Errorf("process %d may be the service, and /proc does not tell: %w", mark.PID(), unix.EAGAIN)
+		return nil, fmt.Errorf("process %d may be it, and the kernel does not tell: waiting for its end", mark.PID())
 	case p == nil:
 		if st, ok := u.k.statusOf(mark); ok {
 			ev.Status = st
@@ -167,8 +167,9 @@ func (u *unit) strangerEnded() {
 		}
 		return
 	}
+	reaped := p.Reaped() // and if so, nothing more will be known later
 	st, known := u.k.endOf(p)
-	if !known && u.endTries < endPatience {
+	if !known && !reaped && u.endTries < endPatience {
 		u.endTries++
 		u.lookAgain(endPoll)
 		return

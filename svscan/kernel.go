@@ -137,6 +137,9 @@ const (
 	textsFirst           // before status, as runsv
 )
 
+// unwatched is what the operator should know of where inotify is refused.
+const unwatched = "service directories, changes are seen at the next scan"
+
 // dirsToken is the pump's token for the watch on service directories.
 const dirsToken = 1 << 32
 
@@ -172,8 +175,9 @@ func newKernel(c Config) (*kernel, error) {
 	if k.will != nil {
 		k.table.Begin()
 	}
-	if k.world = handoff.World(); k.world == (servicedir.World{}) {
-		k.report(Warning, "", "find out which boot this is: a crash would leave services unsupervised", "", nil)
+	var err error
+	if k.world, err = handoff.World(); err != nil {
+		k.report(Warning, "", "read", handoff.BootID+", after a crash the clock has to do", err)
 	}
 	switch c.Dialect {
 	case supervise.Common:
@@ -218,7 +222,7 @@ func newKernel(c Config) (*kernel, error) {
 			err = k.pump.Add(k.dirs.FD, dirsToken)
 		}
 		if err != nil {
-			k.report(Warning, "", "watch", "service directories", err)
+			k.report(Warning, "", "watch", unwatched, err)
 			k.dirs = nil
 		}
 	}
@@ -306,7 +310,11 @@ func (k *kernel) program(name string, args ...string) (*spawn.Program, error) {
 func closeOnExec() {
 	f, err := os.Open("/proc/self/fd")
 	if err != nil {
-		unix.CloseRange(3, 1<<32-1, unix.CLOSE_RANGE_CLOEXEC)
+		if unix.CloseRange(3, 1<<32-1, unix.CLOSE_RANGE_CLOEXEC) != nil {
+			for fd := 3; fd < 1<<16; fd++ {
+				unix.CloseOnExec(fd)
+			}
+		}
 		return
 	}
 	defer f.Close()
@@ -407,7 +415,7 @@ func (k *kernel) attach(u *unit) error {
 			k.watched[wd] = u
 		} else if !k.unwatched {
 			k.unwatched = true
-			k.report(Warning, "", "watch", u.name()+": changes are seen at the next scan", err)
+			k.report(Warning, "", "watch", unwatched, err)
 		}
 		k.mu.Unlock()
 	}

@@ -10,38 +10,82 @@ import (
 // makePipe makes the log pipe, or gets hold of the one that a former scanner made and
 // that the service or its log service still has.
 func (e *entry) makePipe(dir, logDir int) error {
-	w := e.scanner.k.world
+	if e.findPipe(dir, logDir) {
+		return nil
+	}
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		return err
+	}
+	e.pipe, e.inode = p, handoff.Inode(p[0])
+	e.openBothWays()
+	return nil
+}
+
+// openBothWays sees to it that who writes to the pipe has it for reading as well.
+// That it cannot be done is said once.
+func (e *entry) openBothWays() {
+	mode, err := unix.FcntlInt(uintptr(e.pipe[1]), unix.F_GETFL, 0)
+	if err == nil && mode&unix.O_ACCMODE == unix.O_RDWR {
+		return
+	}
+	w, err := handoff.Writer(e.pipe[0])
+	if err == nil {
+		unix.Close(e.pipe[1])
+		e.pipe[1] = w
+		return
+	}
+	if s := e.scanner; !s.frail {
+		s.frail = true
+		s.k.report(Warning, "", "open", "log pipes both ways, services may get SIGPIPE while neither svscan nor their log service runs", err)
+	}
+}
+
+// findPipe looks for the pipe of a former scanner. Its ends may come from different
+// processes.
+func (e *entry) findPipe(dir, logDir int) bool {
+	found, inode, writes := [2]int{-1, -1}, uint64(0), false
+	k := e.scanner.k
 	for _, end := range []struct {
 		dir, fd, word int
 		key           string
 	}{
 		{dir, 1, servicedir.MarkStdout, e.key()}, {logDir, 0, servicedir.MarkStdin, servicedir.LogKey(e.key())},
 	} {
-		j := e.scanner.k.store.Peek(end.dir, end.key, w)
-		if j == nil || j.Mark[end.word] == 0 {
+		j := k.store.Peek(end.dir, end.key, k.world)
+		if j == nil || j.Mark[end.word] == 0 || found != [2]int{-1, -1} && j.Mark[end.word] != inode {
 			continue
 		}
 		p, _ := handoff.Find(&j.Mark)
 		if p == nil {
 			continue
 		}
-		r, w, ok := p.Pipe(end.fd, j.Mark[end.word])
+		inode = j.Mark[end.word]
+		r, w := p.Pipe(end.fd, inode)
+		writes = writes || end.dir == dir && p.Alive()
 		p.Close()
-		if ok {
-			e.pipe, e.inode = [2]int{r, w}, j.Mark[end.word]
-			return nil
+		for i, fd := range [...]int{r, w} {
+			if fd >= 0 && found[i] >= 0 {
+				unix.Close(fd)
+			} else if fd >= 0 {
+				found[i] = fd
+			}
+		}
+		if found[0] >= 0 && found[1] >= 0 {
+			e.pipe, e.inode = found, inode
+			e.openBothWays()
+			return true
 		}
 	}
-	var p [2]int
-	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
-		return err
+	for _, fd := range found {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
 	}
-	if w, err := handoff.Writer(p[0]); err == nil {
-		unix.Close(p[1])
-		p[1] = w
+	if writes {
+		e.scanner.k.report(Warning, e.name, "log pipe of "+e.name+" is out of reach: restart "+e.name+" to have what it writes logged", "", nil)
 	}
-	e.pipe, e.inode = p, handoff.Inode(p[0])
-	return nil
+	return false
 }
 
 // writesTo has the service's next process write to the log pipe.

@@ -47,6 +47,7 @@ type Scanner struct {
 	caught     chan os.Signal
 	opening    int               // units that were started and did not answer yet
 	full       bool              // out of descriptors, and said so
+	frail      bool              // log pipes cannot be opened both ways, and said so
 	promised   int               // descriptors that units and pipes have or will have
 	unread     string            // what was said of the scan directory
 	linked     map[string]*entry // whom the names in the state directory lead to
@@ -275,7 +276,7 @@ func (s *Scanner) scanSoon() {
 func (s *Scanner) scanAt(t time.Time) {
 	if s.at.Before(t) && s.at.After(time.Now()) {
 		return
-	}
+	} // else the timer has fired, if there was one
 	s.at = t
 	if s.again == nil {
 		s.again = time.AfterFunc(time.Until(t), func() { s.post(message{kind: msgScan}) })
@@ -290,7 +291,7 @@ func (s *Scanner) scanAt(t time.Time) {
 // started.
 func (s *Scanner) scan() {
 	first := s.scanned.IsZero() || s.adopting
-	s.adopting = s.scanned.IsZero() && s.k.world != (servicedir.World{})
+	s.adopting = s.scanned.IsZero()
 	s.at = time.Time{}
 	s.serial++
 	defer func() { s.scanned = time.Now() }()

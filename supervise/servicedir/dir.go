@@ -247,21 +247,26 @@ func (d *Dir) publish(p *pair, shown, hidden string, b []byte) error {
 		return err
 	}
 	p.spare, p.size = true, uint8(len(b))
+	refused := false
 	if !noExchange.Load() {
 		err := unix.Renameat2(d.Home, hidden, d.Home, shown, unix.RENAME_EXCHANGE)
 		switch err {
 		case nil:
 			p.size, p.last = p.last, p.size
 			return nil
-		case unix.EINVAL, unix.ENOSYS:
-			noExchange.Store(true)
+		case unix.EINVAL, unix.ENOSYS, unix.EPERM: // EPERM may be a filter's
+			refused = true
 		case unix.ENOENT: // somebody removed the one shown
 		default:
 			return fmt.Errorf("unable to rename %s: %w", hidden, err)
 		}
 	}
 	p.spare, p.last = false, uint8(len(b))
-	return unix.Renameat(d.Home, hidden, d.Home, shown)
+	err := unix.Renameat(d.Home, hidden, d.Home, shown)
+	if refused && err == nil {
+		noExchange.Store(true)
+	}
+	return err
 }
 
 // write writes a file; cut says that it may be longer than b.

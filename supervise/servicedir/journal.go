@@ -13,7 +13,8 @@ import (
 // lock file, which everybody has and nobody else writes to, so that it costs
 // neither a file nor a descriptor, and is there before any process.
 //
-//	  0 header: magic, version; boot id; pid namespace; the directory's identity
+//	  0 header: magic, version; boot id; pid namespace; the directory's identity;
+//	    when the machine was booted
 //	 64 mark: the last process that was started, written by that process itself
 //	    before it executes anything
 //	128 state: the machine, as supervise.AppendState saves it
@@ -29,15 +30,23 @@ const (
 
 	journalMagic   = "upkeep"
 	versionAt      = len(journalMagic)
-	identityAt     = 32
 	journalVersion = 1
+
+	bootAt  = 8
+	pidsAt  = 24
+	dirAt   = 32
+	beganAt = 48
+	sumAt   = 56
 )
 
 // World is what makes a pid mean the same process: the boot and the pid
-// namespace. The zero World is one that could not be found out.
+// namespace.
 type World struct {
-	Boot [16]byte
-	PIDs uint64 // inode of the namespace
+	Boot [16]byte // zero where it cannot be found out
+	PIDs uint64   // inode of the namespace, or 0
+	// Began is when the machine was booted, in nanoseconds of CLOCK_REALTIME. It
+	// is another when the clock was set, so it only counts where Boot is not known.
+	Began int64
 }
 
 // Mark is the journal's note of a process, as eight words. The
@@ -103,14 +112,9 @@ type Journal struct {
 	State supervise.Machine // the zero Machine if none was saved
 }
 
-// Errors of a journal that cannot be kept.
-var (
-	// ErrNotOurs: the lock file belongs to somebody else, who could make us
-	// believe anything, or is shared with another name.
-	ErrNotOurs = errors.New("lock file is not ours alone")
-	// ErrNoWorld: there is no way to tell this boot from another.
-	ErrNoWorld = errors.New("boot not known")
-)
+// ErrNotOurs: no journal can be kept, since the lock file belongs to somebody else,
+// who could make us believe anything, or is shared with another name.
+var ErrNotOurs = errors.New("lock file is not ours alone")
 
 // Peek reads the journal of the service directory fd without taking its lock. It
 // is nil if there is none to be believed.
@@ -128,7 +132,7 @@ func peek(home, def int, w World) *Journal {
 
 // Recall reads the journal and makes it ready for this life: what was of another
 // boot, or of another directory, is wiped out. j is nil if there was nothing to be
-// believed. After ErrNotOurs, ErrNoWorld and EACCES no journal is kept. A StepError
+// believed. After ErrNotOurs and EACCES no journal is kept. A StepError
 // means that there may be one, which could not be read. Otherwise it could not be
 // written, and SaveState tries again.
 func (d *Dir) Recall(w World) (j *Journal, err error) {
@@ -138,7 +142,7 @@ func (d *Dir) Recall(w World) (j *Journal, err error) {
 	j, err = readJournal(d.Home, d.FD, d.Lock, w)
 	switch err {
 	case nil:
-	case ErrNotOurs, ErrNoWorld:
+	case ErrNotOurs:
 		return nil, err
 	default:
 		return nil, &StepError{"read", StateDir + "/lock", err}
@@ -165,9 +169,6 @@ func ownLock(dir, lock int, st *unix.Stat_t) bool {
 // readJournal reads the journal in an open lock file below home, which is about the
 // service directory def. If that is -1, it may be about any.
 func readJournal(home, def, lock int, w World) (*Journal, error) {
-	if w == (World{}) {
-		return nil, ErrNoWorld
-	}
 	var st unix.Stat_t
 	if !ownLock(home, lock, &st) {
 		return nil, ErrNotOurs
@@ -184,16 +185,38 @@ func readJournal(home, def, lock int, w World) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	compared := headerSize
-	if def < 0 {
-		compared = identityAt
-	}
-	// Of whatever version it is, the mark says the same.
-	copy(b[versionAt:], want[versionAt:versionAt+2])
-	if string(b[:compared]) != string(want[:compared]) {
+	j := parseJournal(b[:n])
+	if !j.holds(b[:headerSize], want[:], def < 0) {
 		return nil, nil
 	}
-	return parseJournal(b[:n]), nil
+	return j, nil
+}
+
+// holds tells whether a journal with that header is one of this directory, unless it
+// may be any, boot and pid namespace, of which want is the header. Of whatever version
+// it is, the mark says the same.
+func (j *Journal) holds(head, want []byte, any bool) bool {
+	o := binary.NativeEndian
+	same := func(from, to int) bool { return string(head[from:to]) == string(want[from:to]) }
+	unknown := func(from, to int) bool {
+		none := string(make([]byte, to-from))
+		return string(head[from:to]) == none || string(want[from:to]) == none
+	}
+	switch {
+	case !same(0, versionAt), !any && !same(dirAt, beganAt), o.Uint64(head[sumAt:]) != sum(head[bootAt:sumAt]):
+		return false
+	case !same(pidsAt, dirAt) && !unknown(pidsAt, dirAt):
+		return false
+	case !unknown(bootAt, pidsAt):
+		return same(bootAt, pidsAt)
+	}
+	// What was started before the machine was booted, or so long after as it has
+	// not been running yet, was in another boot.
+	const slack = 1e9
+	age := int64(o.Uint64(want[beganAt:]) - o.Uint64(head[beganAt:]))
+	var now unix.Timespec
+	return age < int64(j.Mark[MarkAfter])+slack &&
+		unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) == nil && int64(j.Mark[MarkAfter]) <= now.Nano()
 }
 
 // parseJournal reads what follows a header that was found right. Parts that make
@@ -235,11 +258,12 @@ func header(dir int, w World) (h [headerSize]byte, err error) {
 	o := binary.NativeEndian
 	copy(h[:], journalMagic)
 	o.PutUint16(h[versionAt:], journalVersion)
-	copy(h[8:], w.Boot[:])
-	o.PutUint64(h[24:], w.PIDs)
-	o.PutUint64(h[identityAt:], uint64(st.Dev))
-	o.PutUint64(h[identityAt+8:], st.Ino)
-	o.PutUint64(h[56:], sum(h[8:56]))
+	copy(h[bootAt:], w.Boot[:])
+	o.PutUint64(h[pidsAt:], w.PIDs)
+	o.PutUint64(h[dirAt:], uint64(st.Dev))
+	o.PutUint64(h[dirAt+8:], st.Ino)
+	o.PutUint64(h[beganAt:], uint64(w.Began))
+	o.PutUint64(h[sumAt:], sum(h[bootAt:sumAt]))
 	return h, nil
 }
 

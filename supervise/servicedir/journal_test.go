@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"os"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -176,9 +177,57 @@ func TestJournalNotOurs(t *testing.T) {
 			t.Errorf("%s: %v, %d bytes", name, err, st.Size())
 		}
 	}
-	d := journaled(t)
-	if _, err := d.Recall(World{}); err != ErrNoWorld {
-		t.Errorf("without a world: %v", err)
+}
+
+// Where a supervisor cannot find out which boot it is, the clock decides.
+func TestJournalByTheClock(t *testing.T) {
+	t.Parallel()
+	const hour = int64(time.Hour)
+	began := time.Now().UnixNano() - 5*hour
+	known, nobody := [16]byte{1}, [16]byte{}
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		t.Fatal(err)
+	}
+	half := now.Nano() / 2 // of the time since the boot
+	for _, c := range []struct {
+		name      string
+		then, now World
+		started   int64 // since the boot; 0 is no process
+		believed  bool
+	}{
+		{"same", World{nobody, 7, began}, World{nobody, 7, began + 1000}, half, true},
+		{"only known now", World{nobody, 7, began}, World{known, 7, began}, half, true},
+		{"only known then", World{known, 7, began}, World{nobody, 7, began}, half, true},
+		{"nobody knows the namespace", World{nobody, 0, began}, World{nobody, 0, began}, half, true},
+		{"it is not known any more", World{nobody, 7, began}, World{nobody, 0, began}, half, true},
+		{"clock set back", World{nobody, 7, began}, World{nobody, 7, began - hour}, half, true},
+		{"clock set forth a bit", World{nobody, 7, began}, World{nobody, 7, began + half/2}, half, true},
+		{"booted since", World{nobody, 7, began}, World{nobody, 7, began + half + 2*hour}, half, false},
+		{"booted since, no process", World{nobody, 7, began}, World{nobody, 7, began + 2e9}, 0, false},
+		{"same, no process", World{nobody, 7, began}, World{nobody, 7, began + 1000}, 0, true},
+		{"booted since, without a clock", World{nobody, 7, began}, World{nobody, 7, began}, now.Nano() + hour, false},
+		{"both know, and it is another", World{known, 7, began}, World{[16]byte{2}, 7, began}, half, false},
+		{"both know, whatever the clock", World{known, 7, began}, World{known, 7, began + 99*hour}, half, true},
+		{"another namespace", World{nobody, 7, began}, World{nobody, 8, began}, half, false},
+	} {
+		dir := t.TempDir()
+		d := reopened(t, dir)
+		if _, err := d.Recall(c.then); err != nil {
+			t.Fatal(err)
+		}
+		if c.started != 0 {
+			m := someMark()
+			m[MarkAfter] = uint64(c.started)
+			m.Seal()
+			writeMark(t, d, m)
+		}
+		release(d)
+		d = reopened(t, dir)
+		if j, err := d.Recall(c.now); err != nil || (j != nil) != c.believed {
+			t.Errorf("%s: %+v, %v", c.name, j, err)
+		}
+		release(d)
 	}
 }
 

@@ -8,10 +8,11 @@ import (
 
 // Pipe gets at the pipe that a process has as descriptor fd, if that is the one
 // with the inode number given. r is a read end, w reads and writes. Both are new
-// openings: nobody else's flags change.
-func (p *Process) Pipe(fd int, inode uint64) (r, w int, ok bool) {
+// openings: nobody else's flags change. Where there is no /proc, only the end is
+// had that the process has, and the other is -1.
+func (p *Process) Pipe(fd int, inode uint64) (r, w int) {
 	if inode == 0 {
-		return -1, -1, false
+		return -1, -1
 	}
 	path := "/proc/" + strconv.Itoa(int(p.PID)) + "/fd/" + strconv.Itoa(fd)
 	r, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
@@ -22,39 +23,43 @@ func (p *Process) Pipe(fd int, inode uint64) (r, w int, ok bool) {
 	}
 	if Inode(r) != inode || unix.SetNonblock(r, false) != nil {
 		unix.Close(r)
-		return -1, -1, false
+		return -1, -1
 	}
 	w, err = Writer(r)
 	if err != nil {
 		unix.Close(r)
-		return -1, -1, false
+		return -1, -1
 	}
-	return r, w, true
+	return r, w
 }
 
 // fetch is the same by way of pidfd_getfd (Linux 5.6), which may be refused as
 // well. It gives one end; the other is opened through it.
-func (p *Process) fetch(fd int, inode uint64) (r, w int, ok bool) {
+func (p *Process) fetch(fd int, inode uint64) (r, w int) {
 	if p.FD < 0 {
-		return -1, -1, false
+		return -1, -1
 	}
 	got, err := unix.PidfdGetfd(p.FD, fd, 0)
 	if err != nil {
-		return -1, -1, false
+		return -1, -1
 	}
-	defer unix.Close(got)
 	if Inode(got) != inode {
-		return -1, -1, false
+		unix.Close(got)
+		return -1, -1
 	}
-	r, err = reopen(got, unix.O_RDONLY)
-	if err != nil {
-		return -1, -1, false
+	if r, err = reopen(got, unix.O_RDONLY); err == nil {
+		unix.Close(got)
+		if w, err = Writer(r); err != nil {
+			unix.Close(r)
+			return -1, -1
+		}
+		return r, w
 	}
-	if w, err = Writer(r); err != nil {
-		unix.Close(r)
-		return -1, -1, false
+	// A descriptor from there is close-on-exec, and has no flag that we would change.
+	if mode, err := unix.FcntlInt(uintptr(got), unix.F_GETFL, 0); err == nil && mode&unix.O_ACCMODE == unix.O_RDONLY {
+		return got, -1
 	}
-	return r, w, true
+	return -1, got
 }
 
 // Writer opens the writing side of a pipe, for reading as well: who has it as

@@ -5,6 +5,7 @@ package handoff
 
 import (
 	"bytes"
+	"encoding/hex"
 	"os"
 	"strconv"
 	"strings"
@@ -47,29 +48,30 @@ func Boottime() uint64 {
 	return uint64(ts.Nano())
 }
 
-// World is the one we live in.
-func World() servicedir.World {
-	var w servicedir.World
-	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return w
-	}
-	digits := strings.ReplaceAll(strings.TrimSpace(string(id)), "-", "")
-	if len(digits) != 32 {
-		return w
-	}
-	for i := range w.Boot {
-		n, err := strconv.ParseUint(digits[2*i:2*i+2], 16, 8)
-		if err != nil {
-			return servicedir.World{}
-		}
-		w.Boot[i] = byte(n)
-	}
+// BootID is where the kernel tells one boot from another.
+const BootID = "/proc/sys/kernel/random/boot_id"
+
+// World is the one we live in. With an error, which is about BootID, the boot is not
+// known.
+func World() (w servicedir.World, err error) {
 	var st unix.Stat_t
 	if unix.Stat("/proc/self/ns/pid", &st) == nil {
 		w.PIDs = st.Ino
 	}
-	return w
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_REALTIME, &now); err == nil {
+		w.Began = now.Nano() - int64(Boottime())
+	}
+	id, err := os.ReadFile(BootID)
+	if err != nil {
+		return w, err
+	}
+	digits, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(string(id)), "-", ""))
+	if err != nil || len(digits) != len(w.Boot) {
+		return w, unix.EPROTO
+	}
+	copy(w.Boot[:], digits)
+	return w, nil
 }
 
 // Handles tells whether the inode number of a pidfd is the process's own, never
@@ -87,10 +89,15 @@ func Handles() bool {
 const pidfsMagic = 0x50494446 // PID_FS_MAGIC
 
 // TellsStart tells whether /proc shows when a process of a service was started, so
-// that its handle is not needed. Not to root it may hide some.
+// that its handle is not needed. To those who may not trace any process, as root in
+// a container may not, it may hide some.
 func TellsStart() bool {
-	_, err := readStat(int32(os.Getpid()))
-	return err == nil && os.Geteuid() == 0
+	if _, err := readStat(int32(os.Getpid())); err != nil {
+		return false
+	}
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var caps [2]unix.CapUserData
+	return unix.Capget(&head, &caps[0]) == nil && caps[0].Effective&(1<<unix.CAP_SYS_PTRACE) != 0
 }
 
 // Find looks for the process of a mark. It is nil if that is gone for certain,
@@ -190,7 +197,10 @@ func (p *Process) Signal(sig unix.Signal, group bool) error {
 	case group:
 		return unix.Kill(-int(p.PID), sig)
 	case p.FD >= 0:
-		return unix.PidfdSendSignal(p.FD, sig, nil, 0)
+		err := unix.PidfdSendSignal(p.FD, sig, nil, 0)
+		if err != unix.ENOSYS && err != unix.EPERM {
+			return err
+		} // else a filter may know nothing of this call
 	}
 	return unix.Kill(int(p.PID), sig)
 }
@@ -223,6 +233,14 @@ func (p *Process) Alive() bool {
 	return err == nil && st.start == p.start && st.state != 'Z' && st.state != 'X'
 }
 
+// Reaped tells whether nothing is left of the process, not even a zombie.
+func (p *Process) Reaped() bool {
+	if st, err := readStat(p.PID); err == nil {
+		return st.start != p.start
+	}
+	return unix.Kill(int(p.PID), 0) == unix.ESRCH
+}
+
 // Status is how the process ended, if that can be found out now. A zombie shows
 // its exit code to who might trace it; a pidfd tells it after the reaping (Linux
 // 6.15).
@@ -246,16 +264,13 @@ func (p *Process) Status() (st supervise.WaitStatus, known bool) {
 	return supervise.UnknownEnd, false
 }
 
-// mayTrace tells whether the exit code in /proc/PID/stat is the real one: fields
-// that are hidden are hidden together, and a zombie's file descriptors, which it
-// has none of, can be listed by who may trace it.
+// mayTrace tells whether the exit code in /proc/PID/stat is the real one. It is to
+// those who may trace the process, and only they can read which pid namespace it is
+// in, which a zombie still has.
 func mayTrace(pid int32) bool {
-	fd, err := unix.Open("/proc/"+strconv.Itoa(int(pid))+"/fd", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return false
-	}
-	unix.Close(fd)
-	return true
+	var b [64]byte
+	_, err := unix.Readlink("/proc/"+strconv.Itoa(int(pid))+"/ns/pid", b[:])
+	return err == nil
 }
 
 // pidfdInfo is the kernel's struct pidfd_info, first version.

@@ -199,7 +199,8 @@ type siginfo struct {
 //
 // It blocks in waitid without reaping, so that the lock is free meanwhile, and
 // switches SIGCHLD off: a handler would interrupt some thread for each exit.
-// Only without any child, where waitid has nothing to block on, SIGCHLD wakes it.
+// Only without any child, where waitid has nothing to block on, SIGCHLD wakes it;
+// and always where a filter refuses waitid.
 func (t *Table) Run() {
 	t.mu.Lock()
 	if t.handler == (sigaction{}) {
@@ -209,13 +210,24 @@ func (t *Table) Run() {
 	rtSigaction(uintptr(syscall.SIGCHLD), &sigaction{}, nil)
 	var info [128]byte // siginfo_t
 	var batch []exit
+	var chld chan os.Signal // where there is no waitid
 	for serial := t.serial.Load(); t.serial.Load() == serial; {
 		switch waitAny(&info, 0) {
+		case 0:
 		case syscall.EINTR:
 			continue
 		case syscall.ECHILD:
 			sleepUntilChild(&t.handler, &info)
 			continue
+		default:
+			if chld != nil {
+				<-chld
+				break
+			}
+			chld = make(chan os.Signal, 1)
+			rtSigaction(uintptr(syscall.SIGCHLD), &t.handler, nil)
+			signal.Notify(chld, syscall.SIGCHLD)
+			defer signal.Stop(chld)
 		}
 		batch = t.reapAll(batch[:0])
 		if t.Before != nil {

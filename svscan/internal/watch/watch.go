@@ -8,6 +8,7 @@ package watch
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -32,6 +33,22 @@ type Tree struct {
 	parent int // on the nearest directory above that there is, or -1
 }
 
+// What the errors of inotify mean; of other calls they say something else.
+var (
+	errInstances = errors.New("fs.inotify.max_user_instances is used up, or descriptors are")
+	errWatches   = errors.New("fs.inotify.max_user_watches is used up")
+)
+
+func reason(err error) error {
+	switch err {
+	case unix.EMFILE:
+		return errInstances
+	case unix.ENOSPC:
+		return errWatches
+	}
+	return err
+}
+
 // entries is what happens to the names in a directory.
 const entries = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_ONLYDIR
 
@@ -40,7 +57,7 @@ const entries = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_M
 func NewTree(dir string, changed func()) (*Tree, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
-		return nil, fmt.Errorf("unable to watch %s: %w", dir, err)
+		return nil, fmt.Errorf("unable to watch %s: %w", dir, reason(err))
 	}
 	t := &Tree{
 		file: os.NewFile(uintptr(fd), "inotify"), fd: fd, dir: dir,
@@ -72,7 +89,7 @@ func (t *Tree) Again() error {
 	if err == nil {
 		t.self = wd
 	} else if err != unix.ENOENT {
-		return fmt.Errorf("unable to watch %s: %w", t.dir, err)
+		return fmt.Errorf("unable to watch %s: %w", t.dir, reason(err))
 	}
 	for _, parent := range t.parents() {
 		if wd, err := unix.InotifyAddWatch(t.fd, parent, entries); err == nil {
@@ -158,7 +175,7 @@ type Dirs struct {
 func NewDirs() (*Dirs, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
-		return nil, os.NewSyscallError("inotify_init1", err)
+		return nil, reason(err)
 	}
 	return &Dirs{fd}, nil
 }
@@ -172,7 +189,7 @@ const dirMask = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_M
 // events carry.
 func (d *Dirs) Add(fd int) (wd int, err error) {
 	wd, err = unix.InotifyAddWatch(d.FD, "/proc/self/fd/"+strconv.Itoa(fd), dirMask)
-	return wd, os.NewSyscallError("inotify_add_watch", err)
+	return wd, reason(err)
 }
 
 // Remove ends a watch.
