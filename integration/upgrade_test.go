@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"upkeep/supervise/status"
+	"upkeep/svc"
 )
 
 // upgrade has the scanner execute a program, or the one that it is.
@@ -390,5 +391,45 @@ func TestUpgradeWhileStarting(t *testing.T) {
 	f.pass(200 * time.Millisecond)
 	if starts := waitLines(t, f.path("starts"), n); len(starts) != n {
 		t.Errorf("%d services were started %d times", n, len(starts))
+	}
+}
+
+// TestWaitingClients: clients that wait for a service to go down, the real sv and
+// ours, outlive an upgrade and a crash of the scanner, and hear of it.
+func TestWaitingClients(t *testing.T) {
+	t.Parallel()
+	sv := peer(t, "sv")
+	f := newFaultScene(t, tree{
+		"service/slow/run!": "#!/bin/sh\ntrap 'echo term >>../../told; while [ ! -e ../../go ]; do sleep 0.02; done; exit 0' TERM\n" +
+			"while :; do sleep 0.05; done\n",
+	})
+	f.wait("slow", up)
+	real := f.start(sv, "-w", "60", "down", f.dir("slow"))
+	waitLines(t, f.path("told"), 1)
+	ours := make(chan error, 1)
+	go func() {
+		d, err := svc.Open(f.dir("slow"), svc.StateDir)
+		if err == nil {
+			_, err = d.Wait(status.Daemontools, time.Now().Add(2*patience), down)
+			d.Close()
+		}
+		ours <- err
+	}()
+	f.upgraded()
+	f.crash(nil)
+	f.wait("slow", up)
+	f.upgraded()
+	if !real.alive() {
+		t.Fatalf("sv is gone: %s", real.said())
+	}
+	f.make(tree{"go": ""})
+	if code := real.wait(); code != 0 {
+		t.Errorf("sv ended with %d: %s", code, real.said())
+	}
+	if err := <-ours; err != nil {
+		t.Errorf("ours: %v", err)
+	}
+	if n := len(waitLines(t, f.path("told"), 1)); n > 2 {
+		t.Errorf("the service was told %d times", n)
 	}
 }
