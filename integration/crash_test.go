@@ -102,7 +102,7 @@ func TestCrashLines(t *testing.T) {
 	web, logger := f.wait("web", up).PID, f.wait("web/log", up).PID
 	for round := range 5 {
 		n := len(strings.Split(f.read("lines"), "\n"))
-		f.crash(func() { waitLines(t, f.path("lines"), n+1000) }) // it goes on meanwhile
+		f.crash(func() { waitLines(t, f.path("lines"), n+200) }) // it goes on meanwhile
 		if r := f.wait("web", up); r.PID != web {
 			t.Fatalf("round %d: the service was %d and is %d", round, web, r.PID)
 		}
@@ -114,7 +114,7 @@ func TestCrashLines(t *testing.T) {
 	f.signal(logger, unix.SIGKILL)
 	f.wait("web/log", upAnew(logger))
 	n := len(waitLines(t, f.path("lines"), 0))
-	waitLines(t, f.path("lines"), n+1000)
+	waitLines(t, f.path("lines"), n+200)
 	f.scanner.stop()
 	lines := strings.Fields(f.read("lines"))
 	lost := 0

@@ -200,7 +200,7 @@ func checkFaultInheritance(t *testing.T, f *faultScene, what string, pid uint32,
 	t.Helper()
 	f.until(what+" is executed", func() bool {
 		r, ok := lookAt(int(pid))
-		return ok && strings.HasPrefix(r.command, "sleep")
+		return ok && strings.HasPrefix(r.command, "sleep") && r.state == 'S' // and has its libraries
 	})
 	proc := fmt.Sprintf("/proc/%d/", pid)
 	fds, err := os.ReadDir(proc + "fd")
