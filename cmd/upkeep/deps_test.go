@@ -50,11 +50,12 @@ var rooms = []room{
 	{"svscan/internal/...", []string{"svscan/internal/...", "supervise/..."}},
 	{"svscan", []string{"svscan/internal/...", "supervise/..."}},
 	{"svc/...", []string{"svc/...", "supervise/status", "supervise/servicedir"}},
+	{"logview", []string{"svc/...", "supervise/status"}},
 	{"compat/cli", nil},
 	{"compat/loaders/...", []string{"compat/loaders/...", "compat/cli"}},
 	{"compat/...", []string{"compat/...", "svscan", "svc/...", "supervise/..."}},
 	{"conf2dir/...", []string{"conf2dir/...", "supervise/servicedir"}},
-	{"cmd/...", []string{"conf2dir/...", "compat/...", "svscan", "svc/...", "supervise/..."}},
+	{"cmd/...", []string{"logview", "conf2dir/...", "compat/...", "svscan", "svc/...", "supervise/..."}},
 	{"integration/...", []string{"..."}},
 }
 

@@ -5,6 +5,7 @@
 //	upkeep --list        names the programs
 //	upkeep --link DIR    makes a link for each in DIR
 //	upkeep demo          runs a small tree and shows it
+//	upkeep log SERVICE   shows what a service has logged
 //	upkeep upgrade DIR   has the svscan of DIR become the program as it is now
 package main
 
@@ -40,6 +41,8 @@ func run(env *cli.Env, args []string) int {
 		return link(env, args[2])
 	case "demo":
 		return demo(env, args[1:])
+	case "log":
+		return showLog(env, args[1:])
 	case "upgrade":
 		return upgradeScanner(env, args[1:])
 	default:
@@ -54,7 +57,7 @@ func run(env *cli.Env, args []string) int {
 func base(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
 
 func usage(env *cli.Env) int {
-	return env.Usage("upkeep", "upkeep --list | --link dir | demo | upgrade [dir] | program [argument ...]")
+	return env.Usage("upkeep", "upkeep --list | --link dir | demo | upgrade [dir] | log service ... | program [argument ...]")
 }
 
 func list(env *cli.Env) int {
