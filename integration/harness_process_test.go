@@ -35,7 +35,7 @@ func (s *site) run(path string, args ...string) result {
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, path, args...)
 	s.furnish(cmd)
-	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &stdout, &stderr, time.Second
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &stdout, &stderr, patience/2
 	err := cmd.Run()
 	if ctx.Err() != nil {
 		s.t.Fatalf("%s did not end; stdout %q, stderr %q", cmd, &stdout, &stderr)
