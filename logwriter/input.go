@@ -21,23 +21,31 @@ const (
 	nap  = 200 * time.Microsecond
 	// little is how much input is not worth a wake-up if there is more to come.
 	little = 8 << 10
+	// naps is how often a quarter of a nap is taken for the rest of a line,
+	// before the waits of 1, 2, 4... milliseconds, the last of which is longest.
+	naps    = 4
+	longest = 512
 )
 
 // Input is the standard input of a logger. What is in a pipe stays there until it
 // is consumed: tee(2) duplicates it. Any other file is read, and what was read and
 // has not been consumed dies with the process.
 //
-// Linux wakes whoever waits on a pipe for edges at every write (5.10.56 and later,
-// and from 5.14 on), so the beginning of a line can stay in the pipe while the
-// reader waits for its end.
+// The beginning of a line stays in the pipe too, while the reader waits for its
+// end. Linux wakes whoever waits on a pipe for edges at every write that ends, but
+// not when a write fills a pipe that was not empty and blocks. So meanwhile the
+// reader looks by itself, at growing intervals, and after about a second without
+// anything new takes the beginning of the line into memory after all: there it is
+// lost if the process is killed, but nothing wakes up for it any more.
 type Input struct {
 	fd    int
 	alarm int // an eventfd
-	epoll int // -1 if fd is read
+	epoll int // -1 if fd is no pipe
 	side  [2]int
 	null  int
 	buf   []byte
-	n     int // bytes of buf that are valid, if fd is read
+	n     int  // bytes of buf that are valid, if fd is read
+	held  bool // a pipe is read, until no line is begun
 	woken time.Time
 	last  int // bytes that were new last time
 }
@@ -95,7 +103,8 @@ func (in *Input) Interrupt() {
 // eof tells that there is nothing more to come; b are the seen bytes then. An
 // interrupted Peek returns no error and no more than the seen bytes.
 func (in *Input) Peek(seen int, oneLine bool) (b []byte, eof bool, err error) {
-	if in.epoll < 0 {
+	in.held = in.held && seen > 0
+	if in.epoll < 0 || in.held {
 		return in.read(oneLine)
 	}
 	if in.last > 0 && in.last < little {
@@ -106,13 +115,13 @@ func (in *Input) Peek(seen int, oneLine bool) (b []byte, eof bool, err error) {
 			in.woken = now
 		}
 	}
-	for {
+	for tries := 0; ; tries++ {
+		timeout := -1
 		b, err = in.tee()
 		switch {
 		case err == unix.EAGAIN:
 		case err != nil:
-			in.demote()
-			return in.read(oneLine)
+			return nil, false, err
 		case len(b) == 0:
 			return nil, true, nil
 		case len(b) > seen:
@@ -125,22 +134,27 @@ func (in *Input) Peek(seen int, oneLine bool) (b []byte, eof bool, err error) {
 			return b, false, nil
 		default:
 			// The beginning of a line, which the pipe still holds.
-			if n, err := unix.IoctlGetInt(in.fd, unix.TIOCINQ); err != nil || n > len(b) {
-				in.demote() // so many small pieces that tee shows no more
-				in.n = len(b)
-				if err := in.skip(in.n); err != nil {
-					return nil, false, err
-				}
-				return in.read(oneLine)
-			}
 			if p, _ := poll(0, in.fd); p[0]&unix.POLLHUP != 0 {
 				if n, err := unix.IoctlGetInt(in.fd, unix.TIOCINQ); err == nil && n == len(b) {
 					return b, true, nil
 				}
+			}
+			if tries < naps {
+				t := unix.NsecToTimespec(int64(nap) / 4)
+				_ = unix.Nanosleep(&t, nil)
 				continue
 			}
+			if timeout = 1 << (tries - naps); timeout > longest {
+				// Also if there are so many small pieces that tee shows no more.
+				in.demote()
+				in.n = len(b)
+				if err := in.skip(in.n); err != nil {
+					return b, false, err
+				}
+				return in.read(oneLine)
+			}
 		}
-		if interrupted, err := in.wait(); err != nil || interrupted {
+		if interrupted, err := in.wait(timeout); err != nil || interrupted {
 			return b, false, err
 		}
 	}
@@ -173,16 +187,16 @@ func (in *Input) tee() ([]byte, error) {
 
 // demote has the input read from now on.
 func (in *Input) demote() {
-	unix.Close(in.epoll)
-	in.epoll = -1
+	in.held = true
 	in.n = 0
 }
 
-// wait waits for a write, the end of the input or an interruption.
-func (in *Input) wait() (interrupted bool, err error) {
+// wait waits for a write, the end of the input or an interruption, at most timeout
+// milliseconds.
+func (in *Input) wait(timeout int) (interrupted bool, err error) {
 	var events [2]unix.EpollEvent
 	for {
-		n, err := unix.EpollWait(in.epoll, events[:], -1)
+		n, err := unix.EpollWait(in.epoll, events[:], timeout)
 		if err == unix.EINTR {
 			continue
 		}
@@ -230,7 +244,7 @@ func (in *Input) read(oneLine bool) (b []byte, eof bool, err error) {
 
 // Consume takes the first n bytes of what Peek has shown out of the input.
 func (in *Input) Consume(n int) error {
-	if in.epoll >= 0 {
+	if in.epoll >= 0 && !in.held {
 		return in.skip(n)
 	}
 	in.n = copy(in.buf, in.buf[n:in.n])

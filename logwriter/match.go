@@ -11,8 +11,8 @@ type Pattern interface {
 // Simple is a pattern of multilog (daemontools.md, section 10.1). It has to cover
 // the whole line. A star at the end stands for anything; one before another
 // character, for all up to the first such character: there is no going back, so
-// "* one" does not match "  one". The character after a star is always itself, a
-// second star too.
+// "* one" does not match "  one". The character may be a star, which then is a star
+// of the pattern as well: "**" matches what has a star in it.
 type Simple string
 
 // Match implements Pattern.
@@ -25,14 +25,14 @@ func (p Simple) Match(line []byte) bool {
 			line = line[1:]
 			continue
 		}
-		if i++; i == len(p) {
+		if i+1 == len(p) {
 			return true
 		}
-		k := bytes.IndexByte(line, p[i])
+		k := bytes.IndexByte(line, p[i+1])
 		if k < 0 {
 			return false
 		}
-		line = line[k+1:]
+		line = line[k:]
 	}
 	return len(line) == 0
 }
