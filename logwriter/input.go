@@ -20,7 +20,7 @@ const (
 	busy = time.Millisecond
 	nap  = 200 * time.Microsecond
 	// little is how much input is not worth a wake-up if there is more to come.
-	little = 8 << 10
+	little = block / 2
 	// naps is how often a quarter of a nap is taken for the rest of a line,
 	// before the waits of 1, 2, 4... milliseconds, the last of which is longest.
 	naps    = 4
@@ -44,10 +44,10 @@ type Input struct {
 	side  [2]int
 	null  int
 	buf   []byte
-	n     int  // bytes of buf that are valid, if fd is read
-	held  bool // a pipe is read, until no line is begun
-	woken time.Time
-	last  int // bytes that were new last time
+	n     int       // bytes of buf that are valid, if fd is read
+	held  bool      // a pipe is read, until no line is begun
+	woken time.Time // when the last Peek began after little input
+	last  int       // bytes that were new last time
 }
 
 // OpenInput prepares to read from fd, of which it does not change the mode. No
@@ -108,12 +108,12 @@ func (in *Input) Peek(seen int, oneLine bool) (b []byte, eof bool, err error) {
 		return in.read(oneLine)
 	}
 	if in.last > 0 && in.last < little {
-		if now := time.Now(); now.Sub(in.woken) < busy {
+		now := time.Now()
+		if now.Sub(in.woken) < busy {
 			t := unix.NsecToTimespec(int64(nap))
 			_ = unix.Nanosleep(&t, nil)
-		} else {
-			in.woken = now
 		}
+		in.woken = now
 	}
 	for tries := 0; ; tries++ {
 		timeout := -1
