@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -157,6 +158,7 @@ func TestMultilogKilled(t *testing.T) {
 				}
 			}()
 			for range kills {
+				waitUnlocked(t, s.path("d"))
 				l.start()
 				// The point is meant to be random.
 				time.Sleep(time.Duration(r.IntN(12000)) * time.Microsecond)
@@ -165,6 +167,7 @@ func TestMultilogKilled(t *testing.T) {
 					t.Fatalf("ended with %d: %s", code, l.words())
 				}
 			}
+			waitUnlocked(t, s.path("d"))
 			l.start()
 			close(stop)
 			n := <-written
@@ -174,6 +177,31 @@ func TestMultilogKilled(t *testing.T) {
 			}
 			checkKilled(t, s.path("d"), n, kills)
 		})
+	}
+}
+
+// waitUnlocked waits until nobody has a log directory locked: a processor that was
+// being started when its logger was killed has the lock until its exec.
+func waitUnlocked(t *testing.T, dir string) {
+	t.Helper()
+	// No child of this process shall get the descriptor.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	fd, err := unix.Open(filepath.Join(dir, "lock"), unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err == unix.ENOENT {
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	for {
+		if err := unix.Flock(fd, unix.LOCK_EX); err != unix.EINTR {
+			if err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
 	}
 }
 

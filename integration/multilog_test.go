@@ -204,6 +204,57 @@ func TestMultilogLikeReal(t *testing.T) {
 	}
 }
 
+// TestMultilogPipeLikeReal: the same with a pipe, which is full when the program
+// starts.
+func TestMultilogPipeLikeReal(t *testing.T) {
+	t.Parallel()
+	real, mine := peer(t, "multilog"), ours(t, "multilog")
+	for _, line := range []string{
+		"s4096 n100 ./d",
+		"t s4096 n100 ./d",
+		"t s5001 n100 -*one* ./d +*two* ./e e =s",
+		"s4096 n100 !cat ./d",
+	} {
+		t.Run(strings.ReplaceAll(line, "/", ""), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, nil)
+			for i, in := range multilogInputs() {
+				var trees, said [2]string
+				for k, program := range []string{real, mine} {
+					dir := s.path(fmt.Sprint(k), fmt.Sprint(i))
+					if err := os.MkdirAll(dir, 0o755); err != nil {
+						t.Fatal(err)
+					}
+					r, w, err := os.Pipe()
+					if err != nil {
+						t.Fatal(err)
+					}
+					_, err = w.Write(in.text[:min(len(in.text), 65536)])
+					w.Close()
+					if err != nil {
+						t.Fatal(err)
+					}
+					cmd := exec.Command(program, multilogWords(line)...)
+					s.furnish(cmd)
+					var out bytes.Buffer
+					cmd.Dir, cmd.Stdin, cmd.Stderr = dir, r, &out
+					err = cmd.Run()
+					r.Close()
+					if err != nil {
+						t.Fatal(err)
+					}
+					trees[k] = multilogTree(t, dir)
+					said[k] = multilogLabel.ReplaceAllString(out.String(), "@LABEL")
+				}
+				if said[1] != said[0] {
+					t.Errorf("%s: %.1000q, want %.1000q", in.name, said[1], said[0])
+				}
+				compareTrees(t, in.name, trees[1], trees[0])
+			}
+		})
+	}
+}
+
 // multilogWords splits at blanks that have no backslash before them.
 func multilogWords(line string) []string {
 	words := strings.Split(strings.ReplaceAll(line, "\\ ", "\x01"), " ")
