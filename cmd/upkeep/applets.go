@@ -4,6 +4,7 @@ import (
 	"upkeep/compat/cli"
 	"upkeep/compat/daemontools"
 	"upkeep/compat/encore"
+	"upkeep/compat/logger"
 )
 
 // applets are the programs, in the order of --list.
@@ -11,6 +12,7 @@ var applets = [...]struct {
 	name string
 	run  cli.Applet
 }{
+	{"multilog", logger.Multilog},
 	{"supervise", daemontools.Supervise},
 	{"svc", svc},
 	{"svok", svok},

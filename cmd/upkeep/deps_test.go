@@ -45,15 +45,16 @@ type room struct {
 // rooms are those of the architecture. The first that matches counts. Tests may
 // import what they like.
 var rooms = []room{
+	{"logwriter", nil},
 	{"supervise/status", nil},
 	{"supervise/...", []string{"supervise/..."}},
 	{"svscan/internal/...", []string{"svscan/internal/...", "supervise/..."}},
-	{"svscan", []string{"svscan/internal/...", "supervise/..."}},
+	{"svscan", []string{"svscan/internal/...", "supervise/...", "logwriter"}},
 	{"svc/...", []string{"svc/...", "supervise/status", "supervise/servicedir"}},
 	{"logview", []string{"svc/...", "supervise/status"}},
 	{"compat/cli", nil},
 	{"compat/loaders/...", []string{"compat/loaders/...", "compat/cli"}},
-	{"compat/...", []string{"compat/...", "svscan", "svc/...", "supervise/..."}},
+	{"compat/...", []string{"compat/...", "svscan", "svc/...", "supervise/...", "logwriter"}},
 	{"conf2dir/...", []string{"conf2dir/...", "supervise/servicedir"}},
 	{"cmd/...", []string{"logview", "conf2dir/...", "compat/...", "svscan", "svc/...", "supervise/..."}},
 	{"integration/...", []string{"..."}},
