@@ -4,6 +4,7 @@ import (
 	"upkeep/compat/cli"
 	"upkeep/compat/daemontools"
 	"upkeep/compat/encore"
+	"upkeep/compat/loaders"
 )
 
 // applets are the programs, in the order of --list.
@@ -11,6 +12,16 @@ var applets = [...]struct {
 	name string
 	run  cli.Applet
 }{
+	{"chpst", loaders.Chpst},
+	{"envdir", loaders.Envdir},
+	{"envini", loaders.Envini},
+	{"envuidgid", loaders.Envuidgid},
+	{"fghack", loaders.Fghack},
+	{"pgrphack", loaders.Pgrphack},
+	{"setlock", loaders.Setlock},
+	{"setuidgid", loaders.Setuidgid},
+	{"setuser", loaders.Setuser},
+	{"softlimit", loaders.Softlimit},
 	{"supervise", daemontools.Supervise},
 	{"svc", svc},
 	{"svok", svok},
