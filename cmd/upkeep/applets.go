@@ -36,6 +36,11 @@ func find(name string) cli.Applet {
 			return applets[i].run
 		}
 	}
+	// chpst has aliases, and passes over a "d" before them and its own name.
+	switch name {
+	case "dchpst", "denvdir", "denvuidgid", "dpgrphack", "dsetlock", "dsetuidgid", "dsoftlimit":
+		return loaders.Chpst
+	}
 	return nil
 }
 

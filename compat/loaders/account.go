@@ -136,9 +136,6 @@ func (d database) find(base, file, name string, valid func(line string) bool) (s
 		}
 	}
 	text, err := slurp(file)
-	if err != nil && err != unix.ENOENT {
-		return "", err
-	}
 	if line, ok := lookup(text, name, valid); ok {
 		return line, nil
 	}
@@ -147,6 +144,9 @@ func (d database) find(base, file, name string, valid func(line string) bool) (s
 		if err != unix.ENOENT {
 			return line, err
 		}
+	}
+	if err != nil {
+		return "", err
 	}
 	return "", errUnknown
 }

@@ -54,8 +54,6 @@ func (c *chpst) usage(syntax string) int {
 	return cli.ExitUsage
 }
 
-func (c *chpst) version() { _, _ = c.env.Stderr.WriteString(chpstVersion) }
-
 // fatal speaks as chpst under every name.
 func (c *chpst) fatal(text string, err error) int { return c.env.Fatal("chpst", text, err) }
 
@@ -108,7 +106,7 @@ func (c *chpst) main(args []string) int {
 		case '0', '1', '2':
 			o.closed[letter-'0'] = true
 		case 'V':
-			c.version()
+			_, _ = c.env.Stderr.WriteString(chpstVersion)
 			return usage()
 		default:
 			return usage()
@@ -196,30 +194,12 @@ func lockStep(step string) string {
 	return "unable to lock"
 }
 
-// plain reads the options of an alias that has none but -V. If it is done with
-// that, or with less than two operands, it returns no operands.
-func (c *chpst) plain(args []string, syntax string) []string {
-	options := cli.NewOptions(c.env, args, "V")
-	if letter := options.Next(); letter != cli.End {
-		if letter == 'V' {
-			c.version()
-		}
-		c.usage(syntax)
-		return nil
-	}
-	if len(options.Args()) < 2 {
-		c.usage(syntax)
-		return nil
-	}
-	return options.Args()
-}
-
 // account is setuidgid or envuidgid, which take the name of a user and nothing
 // more.
 func (c *chpst) account(args []string, do func(ids) int) int {
-	operands := c.plain(args, " account child")
-	if operands == nil {
-		return cli.ExitUsage
+	operands := args[1:]
+	if len(operands) < 2 {
+		return c.usage(" account child")
 	}
 	c.environ = environment()
 	a, err := system().user(operands[0])
@@ -236,9 +216,9 @@ func (c *chpst) account(args []string, do func(ids) int) int {
 }
 
 func (c *chpst) envdir(args []string) int {
-	operands := c.plain(args, " dir child")
-	if operands == nil {
-		return cli.ExitUsage
+	operands := args[1:]
+	if len(operands) < 2 {
+		return c.usage(" dir child")
 	}
 	c.environ = environment()
 	if code := c.readEnvdir(operands[0], nil); code != 0 {
@@ -272,7 +252,7 @@ func (c *chpst) pgrphack(args []string) int {
 func (c *chpst) setlock(args []string) int {
 	const syntax = " [ -nNxX ] file program [ arg ... ]"
 	waits, silent := false, false
-	options := cli.NewOptions(c.env, args, "nNxXV")
+	options := cli.NewOptions(c.env, args, "nNxX")
 	for letter := options.Next(); letter != cli.End; letter = options.Next() {
 		switch letter {
 		case 'n':
@@ -284,9 +264,6 @@ func (c *chpst) setlock(args []string) int {
 		case 'X':
 			silent = false
 		default:
-			if letter == 'V' {
-				c.version()
-			}
 			return c.usage(syntax)
 		}
 	}
@@ -310,13 +287,9 @@ func (c *chpst) setlock(args []string) int {
 }
 
 func (c *chpst) softlimit(args []string) int {
-	options := cli.NewOptions(c.env, args, "a:c:d:f:l:m:o:p:r:s:t:V")
+	options := cli.NewOptions(c.env, args, "a:c:d:f:l:m:o:p:r:s:t:")
 	for letter := options.Next(); letter != cli.End; letter = options.Next() {
-		switch letter {
-		case 'V':
-			c.version()
-			return c.usage(softlimitOptions)
-		case cli.Bad:
+		if letter == cli.Bad {
 			return c.usage(softlimitOptions)
 		}
 		n, rest := scan(options.Arg)

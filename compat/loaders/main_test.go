@@ -1,15 +1,26 @@
 package loaders
 
 import (
+	"fmt"
+	"os"
 	"testing"
-
-	"upkeep/compat/cli"
-	"upkeep/compat/cli/clitest"
 )
 
-func TestMain(m *testing.M) {
-	clitest.Main(m, map[string]cli.Applet{
-		"chpst": Chpst, "envdir": Envdir, "envini": Envini, "envuidgid": Envuidgid, "fghack": Fghack,
-		"pgrphack": Pgrphack, "setlock": Setlock, "setuidgid": Setuidgid, "setuser": Setuser, "softlimit": Softlimit,
-	})
+// scratch is a directory for the whole run, which everyone may enter.
+var scratch string
+
+func TestMain(m *testing.M) { os.Exit(inScratch(m)) }
+
+func inScratch(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "loaders")
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	scratch = dir
+	return m.Run()
 }

@@ -57,7 +57,27 @@ func lock(path string, wait bool) (step string, err error) {
 	}
 	for {
 		if err = unix.Flock(fd, how); err != unix.EINTR {
-			return "lock", err
+			break
 		}
+	}
+	if err == nil {
+		lowest(fd)
+	}
+	return "lock", err
+}
+
+// lowest moves a descriptor to the number that it would have in a program without
+// the Go runtime, whose own close at the exec. What comes between now and then is
+// too short for the runtime to miss them.
+func lowest(fd int) {
+	for n := range fd {
+		flags, err := unix.FcntlInt(uintptr(n), unix.F_GETFD, 0)
+		if err == nil && flags&unix.FD_CLOEXEC == 0 {
+			continue
+		}
+		if unix.Dup3(fd, n, 0) == nil {
+			unix.Close(fd)
+		}
+		return
 	}
 }
