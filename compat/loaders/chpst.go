@@ -180,11 +180,15 @@ func (c *chpst) main(args []string) int {
 
 // run sets the limits and becomes the program.
 func (c *chpst) run(file string, argv []string) int {
-	makeRoom(argv, c.environ)
-	if step, err := c.limits.set(); err != nil {
-		return c.fatal("unable to "+step+"()", err)
+	limits := c.limits.list()
+	if len(limits) == 0 {
+		return c.fatal("unable to run: "+argv[0], becomeAs(c.env, file, argv, c.environ))
 	}
-	return c.fatal("unable to run: "+argv[0], becomeAs(c.env, file, argv, c.environ))
+	b, err := bind(c.env, "chpst: fatal: unable to run: "+argv[0]+": ", file, argv, c.environ)
+	if err != nil {
+		return c.fatal("unable to run: "+argv[0], err)
+	}
+	return b.run(limits, func(step string, err error) int { return c.fatal("unable to "+step+"()", err) })
 }
 
 func lockStep(step string) string {
@@ -448,15 +452,12 @@ func (l *chpstLimits) add(option byte, n uint64) {
 	}
 }
 
-func (l *chpstLimits) set() (step string, err error) {
+// list is what there is to set.
+func (l *chpstLimits) list() (all []limit) {
 	for i, n := range l {
-		if n <= notSet {
-			continue
-		}
-		one := limit{resource: limitOrder[i], n: uint64(n), hard: n < 0}
-		if step, err := one.set(); err != nil {
-			return step, err
+		if n > notSet {
+			all = append(all, limit{resource: limitOrder[i], n: uint64(n), hard: n < 0})
 		}
 	}
-	return "", nil
+	return all
 }

@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -21,29 +22,39 @@ func become(env *cli.Env, argv, environ []string) error {
 // syscall.Exec gives back the limit of open files that the runtime has raised,
 // unless it was set since, and keeps threads from being made meanwhile.
 func becomeAs(env *cli.Env, file string, argv, environ []string) error {
-	return search(env, file, func(path string) error {
-		return syscall.Exec(path, argv, environ)
-	})
+	paths := candidates(env, file)
+	return search(len(paths), func(i int) error { return syscall.Exec(paths[i], argv, environ) })
 }
 
-// search tries a program under all the paths it may have (daemontools.md,
-// section 1.4) until one attempt succeeds. PATH is that of the loader and never
-// of the environment that is being made.
-func search(env *cli.Env, file string, try func(path string) error) error {
+// candidates are the paths that a program may have. PATH is that of the loader and
+// never of the environment that is being made.
+func candidates(env *cli.Env, file string) []string {
 	if strings.IndexByte(file, '/') >= 0 {
-		return try(file)
+		return []string{file}
 	}
 	path, found := env.Getenv("PATH")
 	if !found {
 		path = "/bin:/usr/bin"
 	}
-	var result error = unix.ENOENT
+	list := make([]string, 0, 1+strings.Count(path, ":"))
 	for {
 		dir, rest, more := strings.Cut(path, ":")
 		if dir == "" {
 			dir = "."
 		}
-		err := try(dir + "/" + file)
+		list = append(list, dir+"/"+file)
+		if !more {
+			return list
+		}
+		path = rest
+	}
+}
+
+// search tries n paths until one attempt succeeds (daemontools.md, section 1.4).
+func search(n int, try func(i int) error) error {
+	var result error = unix.ENOENT
+	for i := range n {
+		err := try(i)
 		switch err {
 		case nil:
 			return nil
@@ -53,11 +64,8 @@ func search(env *cli.Env, file string, try func(path string) error) error {
 		default:
 			return err
 		}
-		if !more {
-			return result
-		}
-		path = rest
 	}
+	return result
 }
 
 // environment is a copy of this process's.
@@ -92,19 +100,56 @@ func apply(environ []string, entry string) []string {
 	return environ
 }
 
-// makeRoom has the heap ready for the copy that syscall.Exec makes of arguments
-// and environment: after a limit on memory has been set there may be no more.
-// The heap starts with 4 MB, which is enough but for giants.
-func makeRoom(argv, environ []string) {
-	size := 0
-	for _, list := range [][]string{argv, environ} {
-		for _, s := range list {
-			size += len(s) + 16
+// bounded is an exec under limits that are meant for the program, of which this
+// process may have exceeded some. The runtime dies if it is refused memory or a
+// thread, so all is made before: with one processor it makes no more threads, which
+// is also what syscall.Exec has a lock for, and nothing is allocated below set.
+type bounded struct {
+	env       *cli.Env
+	paths     []*byte
+	argv      []*byte
+	environ   []*byte
+	complaint []byte
+}
+
+// bind prepares it. complaint is the message for a failure without its cause.
+func bind(env *cli.Env, complaint, file string, argv, environ []string) (*bounded, error) {
+	b := &bounded{env: env, complaint: append(make([]byte, 0, len(complaint)+100), complaint...)}
+	var err error
+	if b.argv, err = syscall.SlicePtrFromStrings(argv); err != nil {
+		return nil, err
+	}
+	if b.environ, err = syscall.SlicePtrFromStrings(environ); err != nil {
+		return nil, err
+	}
+	for _, path := range candidates(env, file) {
+		p, err := syscall.BytePtrFromString(path)
+		if err != nil {
+			return nil, err
+		}
+		b.paths = append(b.paths, p)
+	}
+	// Whoever fails to exec has the limit of open files back that the runtime
+	// has raised.
+	_ = syscall.Exec("", nil, nil)
+	runtime.GOMAXPROCS(1)
+	return b, nil
+}
+
+// run sets limits and executes the program. It returns an exit code, after a
+// complaint, if that fails. For a limit, failed makes the complaint.
+func (b *bounded) run(limits []limit, failed func(step string, err error) int) int {
+	for i := range limits {
+		if step, err := limits[i].set(); err != nil {
+			return failed(step, err)
 		}
 	}
-	if size > 1<<20 {
-		b := make([]byte, 4*size)
-		runtime.KeepAlive(&b[0])
-		runtime.GC() // leaves it to the heap
-	}
+	err := search(len(b.paths), func(i int) error {
+		_, _, errno := syscall.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(b.paths[i])),
+			uintptr(unsafe.Pointer(&b.argv[0])), uintptr(unsafe.Pointer(&b.environ[0])))
+		return errno
+	})
+	b.complaint = append(b.complaint, cli.ErrText(err)...)
+	_, _ = b.env.Stderr.Write(append(b.complaint, '\n'))
+	return cli.ExitFatal
 }

@@ -42,8 +42,9 @@ func Fghack(env *cli.Env, args []string) int {
 	}
 	attr := &syscall.ProcAttr{Env: environment(), Files: []uintptr{standard(0), standard(1), standard(2)}}
 	pid := 0
-	err := search(env, args[1], func(path string) (err error) {
-		pid, err = syscall.ForkExec(path, args[1:], attr)
+	paths := candidates(env, args[1])
+	err := search(len(paths), func(i int) (err error) {
+		pid, err = syscall.ForkExec(paths[i], args[1:], attr)
 		return err
 	})
 	for _, fd := range writers {

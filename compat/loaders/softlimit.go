@@ -16,6 +16,8 @@ type limit struct {
 	n        uint64
 	hard     bool // to the hard one, and n does not count
 	none     bool // both to unlimited
+
+	rlimit unix.Rlimit // here lest set allocates it
 }
 
 // Softlimit is softlimit OPTIONS CHILD: CHILD runs with lower limits. encore's
@@ -52,14 +54,11 @@ func Softlimit(env *cli.Env, args []string) int {
 	if len(argv) == 0 {
 		return env.Usage(prog, syntax)
 	}
-	environ := environment()
-	makeRoom(argv, environ)
-	for i := range limits {
-		if step, err := limits[i].set(); err != nil {
-			return env.Fatal(prog, step+" failed", err)
-		}
+	b, err := bind(env, "softlimit: fatal: unable to run "+argv[0]+": ", argv[0], argv, environment())
+	if err != nil {
+		return unable(env, prog, argv, err)
 	}
-	return unable(env, prog, argv, become(env, argv, environ))
+	return b.run(limits, func(step string, err error) int { return env.Fatal(prog, step+" failed", err) })
 }
 
 // resources are what an option of softlimit limits.
@@ -146,9 +145,10 @@ func scan(text string) (n uint64, rest string) {
 
 // set sets the limit. For an error, step is the call that failed.
 func (l *limit) set() (step string, err error) {
-	r := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
+	r := &l.rlimit
+	r.Cur, r.Max = unix.RLIM_INFINITY, unix.RLIM_INFINITY
 	if !l.none {
-		if err := unix.Getrlimit(l.resource, &r); err != nil {
+		if err := unix.Getrlimit(l.resource, r); err != nil {
 			return "getrlimit", err
 		}
 		r.Cur = r.Max
@@ -156,5 +156,5 @@ func (l *limit) set() (step string, err error) {
 			r.Cur = l.n
 		}
 	}
-	return "setrlimit", unix.Setrlimit(l.resource, &r)
+	return "setrlimit", unix.Setrlimit(l.resource, r)
 }
