@@ -3,6 +3,7 @@ package loaders
 import (
 	"fmt"
 	"os"
+	"syscall"
 	"testing"
 )
 
@@ -23,4 +24,19 @@ func inScratch(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	scratch = dir
 	return m.Run()
+}
+
+// writeScript writes a file that can be executed at once: no process that is being
+// made meanwhile may hold it open for writing.
+func writeScript(t *testing.T, path, text string) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	err := os.WriteFile(path, []byte(text), 0o755)
+	if err == nil {
+		err = os.Chmod(path, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }

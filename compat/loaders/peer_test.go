@@ -481,8 +481,7 @@ func (c peerCase) observe(t *testing.T, run func(clitest.Cmd) clitest.Result) cl
 		}
 		b, err := os.ReadFile(site.Path(p))
 		if text, ok := strings.CutPrefix(string(b), executableMark); ok && err == nil {
-			check(os.WriteFile(site.Path(p), []byte(text), 0o644))
-			check(os.Chmod(site.Path(p), 0o755))
+			writeScript(t, site.Path(p), text)
 		}
 	}
 	if c.locked {
