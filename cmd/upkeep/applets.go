@@ -4,6 +4,7 @@ import (
 	"upkeep/compat/cli"
 	"upkeep/compat/daemontools"
 	"upkeep/compat/encore"
+	"upkeep/compat/filters"
 	"upkeep/compat/loaders"
 )
 
@@ -28,6 +29,8 @@ var applets = [...]struct {
 	{"svscan", daemontools.Svscan},
 	{"svstat", svstat},
 	{"svup", svup},
+	{"tai64n", filters.Tai64n},
+	{"tai64nlocal", filters.Tai64nlocal},
 }
 
 func find(name string) cli.Applet {
