@@ -4,6 +4,8 @@ import (
 	"upkeep/compat/cli"
 	"upkeep/compat/daemontools"
 	"upkeep/compat/encore"
+	"upkeep/compat/filters"
+	"upkeep/compat/loaders"
 	"upkeep/compat/logger"
 )
 
@@ -12,13 +14,25 @@ var applets = [...]struct {
 	name string
 	run  cli.Applet
 }{
+	{"chpst", loaders.Chpst},
+	{"envdir", loaders.Envdir},
+	{"envini", loaders.Envini},
+	{"envuidgid", loaders.Envuidgid},
+	{"fghack", loaders.Fghack},
 	{"multilog", logger.Multilog},
+	{"pgrphack", loaders.Pgrphack},
+	{"setlock", loaders.Setlock},
+	{"setuidgid", loaders.Setuidgid},
+	{"setuser", loaders.Setuser},
+	{"softlimit", loaders.Softlimit},
 	{"supervise", daemontools.Supervise},
 	{"svc", svc},
 	{"svok", svok},
 	{"svscan", daemontools.Svscan},
 	{"svstat", svstat},
 	{"svup", svup},
+	{"tai64n", filters.Tai64n},
+	{"tai64nlocal", filters.Tai64nlocal},
 }
 
 func find(name string) cli.Applet {
@@ -26,6 +40,11 @@ func find(name string) cli.Applet {
 		if applets[i].name == name {
 			return applets[i].run
 		}
+	}
+	// chpst has aliases, and passes over a "d" before them and its own name.
+	switch name {
+	case "dchpst", "denvdir", "denvuidgid", "dpgrphack", "dsetlock", "dsetuidgid", "dsoftlimit":
+		return loaders.Chpst
 	}
 	return nil
 }

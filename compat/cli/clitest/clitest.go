@@ -67,6 +67,12 @@ func Real(t testing.TB, pkg string, c Cmd) Result {
 	return run(t, Find(t, pkg, path.Base(c.Args[0])), c)
 }
 
+// At runs the program at a path, whatever Args[0] calls it.
+func At(t testing.TB, exe string, c Cmd) Result {
+	t.Helper()
+	return run(t, exe, c)
+}
+
 // Find is the path of a program of the package pkg; see Real.
 func Find(t testing.TB, pkg, program string) string {
 	t.Helper()
