@@ -163,7 +163,7 @@ func TestMultilogLikeReal(t *testing.T) {
 		"- ./d",
 		"+ ./d",
 		"e",
-		"t -* +*error:* e ./d",
+		"t -* +*two* e ./d", // no letter that may be in a label
 		"e e ./d e",
 		"-*two* e",
 		"=s",

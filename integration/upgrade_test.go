@@ -394,42 +394,50 @@ func TestUpgradeWhileStarting(t *testing.T) {
 	}
 }
 
-// TestWaitingClients: clients that wait for a service to go down, the real sv and
-// ours, outlive an upgrade and a crash of the scanner, and hear of it.
+// TestWaitingClients: clients that wait for a service to go down hear of it: the real sv
+// and ours after upgrades of the scanner, and ours after a crash as well, in which sv
+// may find nobody.
 func TestWaitingClients(t *testing.T) {
 	t.Parallel()
 	sv := peer(t, "sv")
+	slow := "#!/bin/sh\ntrap 'echo term >>../../told-NAME; while [ ! -e ../../go-NAME ]; do sleep 0.02; done; exit 0' TERM\n" +
+		"while :; do sleep 0.05; done\n"
 	f := newFaultScene(t, tree{
-		"service/slow/run!": "#!/bin/sh\ntrap 'echo term >>../../told; while [ ! -e ../../go ]; do sleep 0.02; done; exit 0' TERM\n" +
-			"while :; do sleep 0.05; done\n",
+		"service/a/run!": strings.ReplaceAll(slow, "NAME", "a"),
+		"service/b/run!": strings.ReplaceAll(slow, "NAME", "b"),
 	})
-	f.wait("slow", up)
-	real := f.start(sv, "-w", "60", "down", f.dir("slow"))
-	waitLines(t, f.path("told"), 1)
-	ours := make(chan error, 1)
-	go func() {
-		d, err := svc.Open(f.dir("slow"), svc.StateDir)
-		if err == nil {
-			_, err = d.Wait(status.Daemontools, time.Now().Add(2*patience), down)
-			d.Close()
-		}
-		ours <- err
-	}()
-	f.upgraded()
-	f.crash(nil)
-	f.wait("slow", up)
-	f.upgraded()
-	if !real.alive() {
-		t.Fatalf("sv is gone: %s", real.said())
+	f.wait("a", up)
+	f.wait("b", up)
+	real := f.start(sv, "-w", "60", "down", f.dir("a"))
+	f.tell("b", "d")
+	ours := make(chan error, 2)
+	for _, name := range []string{"a", "b"} {
+		waitLines(t, f.path("told-"+name), 1)
+		go func() {
+			d, err := svc.Open(f.dir(name), svc.StateDir)
+			if err == nil {
+				_, err = d.Wait(status.Daemontools, time.Now().Add(2*patience), down)
+				d.Close()
+			}
+			ours <- err
+		}()
 	}
-	f.make(tree{"go": ""})
+	f.upgraded()
+	f.upgraded()
+	f.make(tree{"go-a": ""})
 	if code := real.wait(); code != 0 {
 		t.Errorf("sv ended with %d: %s", code, real.said())
 	}
-	if err := <-ours; err != nil {
-		t.Errorf("ours: %v", err)
+	f.crash(nil)
+	f.wait("b", up)
+	f.upgraded()
+	f.make(tree{"go-b": ""})
+	for range 2 {
+		if err := <-ours; err != nil {
+			t.Errorf("ours: %v", err)
+		}
 	}
-	if n := len(waitLines(t, f.path("told"), 1)); n > 2 {
+	if n := len(waitLines(t, f.path("told-a"), 1)); n != 1 {
 		t.Errorf("the service was told %d times", n)
 	}
 }
