@@ -10,12 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestUnreaped runs in a process of its own, where nobody reaps.
+// alone is set in the environment of a process where nobody reaps.
+const alone = "UPKEEP_REAP_TEST"
+
+// TestUnreaped runs in a process of its own.
 func TestUnreaped(t *testing.T) {
-	const stage = "UPKEEP_REAP_TEST"
-	if os.Getenv(stage) == "" {
+	if os.Getenv(alone) == "" {
 		c := exec.Command(os.Args[0], "-test.run=^TestUnreaped$", "-test.v")
-		c.Env = append(os.Environ(), stage+"=1")
+		c.Env = append(os.Environ(), alone+"=1")
 		// The table of the other tests takes the exit code away.
 		out, _ := c.CombinedOutput()
 		if s := string(out); len(s) < 5 || s[len(s)-5:] != "PASS\n" {
