@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -88,6 +89,99 @@ func TestCrash(t *testing.T) {
 	f.signal(was["web"].PID, unix.SIGKILL)
 	f.wait("web", upAnew(was["web"].PID))
 	f.wait("web/log", unchanged(was["web/log"]))
+}
+
+// TestCrashLogFirst: a log service that has left, since it saw the end of its pipe, is
+// there again before its service starts: whatever that writes is read, even if it ends
+// with the scanner.
+func TestCrashLogFirst(t *testing.T) {
+	t.Parallel()
+	f := newFaultScene(t, tree{
+		"service/web/run!":     "#!/bin/sh\necho $$; echo $$ >>../../lines.written; exec sleep 1000\n",
+		"service/web/log/run!": "#!/bin/sh\nexec cat >>../../../lines\n",
+	})
+	web := f.wait("web", up).PID
+	waitLines(t, f.path("lines"), 1)
+	f.pass(1100 * time.Millisecond) // from now on its next start is not put off
+	logger := f.wait("web/log", up).PID
+	f.signal(logger, unix.SIGKILL)
+	logger = f.wait("web/log", upAnew(logger)).PID
+	f.crash(func() {
+		f.signal(web, unix.SIGKILL)
+		waitEnd(t, int(logger))
+	})
+	// The log service's is: it lived for less than a second.
+	web = f.wait("web", upAnew(web)).PID
+	if !livesIn(t, f.path("service/web/log")) {
+		t.Fatal("the service runs and its log service does not")
+	}
+	waitLines(t, f.path("lines.written"), 2)
+	f.crash(func() { f.signal(web, unix.SIGKILL) })
+	f.wait("web", upAnew(web))
+	f.wait("web/log", up)
+	waitLines(t, f.path("lines.written"), 3)
+	f.scanner.stop()
+	if got, want := f.read("lines"), f.read("lines.written"); got != want || strings.Count(got, "\n") != 3 {
+		t.Errorf("written were\n%sand read were\n%s", want, got)
+	}
+}
+
+// livesIn tells whether some process has its working directory there.
+func livesIn(t *testing.T, dir string) bool {
+	t.Helper()
+	dirs, err := filepath.Glob("/proc/[0-9]*/cwd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(dirs, func(link string) bool {
+		to, err := os.Readlink(link)
+		return err == nil && to == dir
+	})
+}
+
+// TestLogOutOfOrder: a service does not wait for a log service that cannot be started,
+// that is down or that ignores the end of its pipe.
+func TestLogOutOfOrder(t *testing.T) {
+	t.Parallel()
+	f := newFaultScene(t, tree{
+		"service/broken/run!":      faultSleeper,
+		"service/broken/log/x":     "",
+		"service/down/run!":        faultSleeper,
+		"service/down/log/run!":    faultCat,
+		"service/down/log/down":    "",
+		"service/deaf/run!":        faultSleeper,
+		"service/deaf/log/run!":    faultSleeper,
+		"service/short/run!":       faultSleeper,
+		"service/short/log/run!":   "#!/bin/sh\nexit 1\n",
+		"service/unfit/run!":       faultSleeper,
+		"service/unfit/log/run!":   "#!/no/such/interpreter\n",
+		"service/later/run!":       faultSleeper,
+		"service/later/log/run!":   faultCat,
+		"service/later/log/down":   "",
+		"service/later/down":       "",
+		"service/ungiven/run!":     faultSleeper,
+		"service/ungiven/log/run!": faultCat,
+	})
+	names := []string{"broken", "down", "deaf", "short", "unfit", "ungiven"}
+	was := map[string]uint32{}
+	for _, name := range names {
+		was[name] = f.wait(name, up).PID
+	}
+	deaf := f.wait("deaf/log", up).PID
+	f.tell("later", "u")
+	f.wait("later", up)
+	f.crash(func() {
+		for _, name := range names {
+			f.signal(was[name], unix.SIGKILL)
+		}
+	})
+	for _, name := range names {
+		f.wait(name, upAnew(was[name]))
+	}
+	f.wait("deaf/log", func(r status.Record, alive bool) bool { return alive && r.PID == deaf })
+	f.tell("deaf/log", "d") // at the shutdown it would be waited for
+	f.says("supervise: fatal: unable to start broken/log/run: file does not exist")
+	f.says("supervise: fatal: unable to start unfit/log/run: file does not exist")
 }
 
 // TestCrashLines: whatever is killed, no line of a service is lost or doubled, as

@@ -77,7 +77,13 @@ func (u *unit) takeOver(left *handoff.Unit) (err error) {
 		ev.Final = ev.PID != 0 && m.Awaits(ev.Life) && u.final(ev.Script)
 	}
 	if u.holdFirst(ev) {
+		if u.log {
+			u.entry.gate.open()
+		}
 		return nil
+	}
+	if u.log && p != nil && u.entry.ended {
+		u.entry.gate.leaves(p.PID)
 	}
 	u.Post(ev)
 	u.tellFinal(&ev)

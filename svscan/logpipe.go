@@ -45,6 +45,7 @@ func (e *entry) openBothWays() {
 // processes.
 func (e *entry) findPipe(dir, logDir int) bool {
 	found, inode, writes := [2]int{-1, -1}, uint64(0), false
+	e.ended = false
 	k := e.scanner.k
 	for _, end := range []struct {
 		dir, fd, word int
@@ -61,7 +62,8 @@ func (e *entry) findPipe(dir, logDir int) bool {
 			continue
 		}
 		inode = j.Mark[end.word]
-		r, w := p.Pipe(end.fd, inode)
+		r, w, ended := p.Pipe(end.fd, inode)
+		e.ended = e.ended || ended
 		writes = writes || end.dir == dir && p.Alive()
 		p.Close()
 		for i, fd := range [...]int{r, w} {

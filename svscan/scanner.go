@@ -72,6 +72,8 @@ type entry struct {
 	log     slot
 	pipe    [2]int // the log pipe, to read and to write to, or -1
 	inode   uint64 // of the pipe
+	ended   bool   // nobody had the pipe for writing when it was found
+	gate    gate
 	mirror  *mirror
 }
 
@@ -460,6 +462,11 @@ func (s *Scanner) look(scanDir int, name string, first bool, said map[string]str
 
 // fill starts what an entry lacks: its service, and the one of its log.
 func (s *Scanner) fill(scanDir int, e *entry, first bool, complain func(verb, object string, err error)) {
+	defer func() {
+		if e.log.unit == nil {
+			e.gate.open()
+		}
+	}()
 	now := time.Now()
 	for _, x := range []*slot{&e.main, &e.log} {
 		if x.unit == nil && x.retry.After(now) {
@@ -552,6 +559,9 @@ func (s *Scanner) fillLog(fd int, e *entry, first bool, complain func(verb, obje
 			e.main.unit.writesTo(e)
 		}
 	}
+	if e.main.unit == nil {
+		e.gate.close()
+	}
 	s.start(e, &e.log, logFD, e.name+"/log", first, nil)
 }
 
@@ -641,6 +651,9 @@ func (s *Scanner) opened(u *unit, err error) {
 	x := e.slotOf(u)
 	if err != nil {
 		x.unit = nil
+		if u.log {
+			e.gate.open()
+		}
 		s.promised -= s.fdsEach()
 		x.retry = time.Now().Add(pollEvery)
 		if errors.Is(err, unix.EMFILE) {
@@ -676,6 +689,9 @@ func (s *Scanner) closed(u *unit) {
 	e := u.entry
 	x := e.slotOf(u)
 	x.unit, x.up, x.closed = nil, false, true
+	if u.log {
+		e.gate.open()
+	}
 	s.promised -= s.fdsEach()
 	x.retry = time.Now().Add(pollEvery)
 	s.full = false

@@ -383,6 +383,17 @@ func (u *unit) Spawn(s supervise.Script, life uint32, last supervise.WaitStatus)
 		u.mu.Unlock()
 		return
 	}
+	u.mu.Unlock()
+	first := u.entry != nil && !u.log && s != supervise.ScriptStop
+	if !first || !u.entry.gate.hold(u) {
+		u.start()
+	}
+}
+
+// start starts a script other than finish.
+func (u *unit) start() {
+	u.mu.Lock()
+	s := u.script
 	u.request.Lock = nil
 	if u.cage != nil || u.lock != nil {
 		u.order(jobStart)
@@ -405,6 +416,10 @@ func (u *unit) programOf(s supervise.Script) *spawn.Program {
 
 func (u *unit) spawn(r *spawn.Request, p *spawn.Program, owner spawn.Owner) {
 	u.mu.Lock()
+	if u.broken && owner == spawn.Owner(u) {
+		u.mu.Unlock()
+		return // whoever takes over starts it
+	}
 	u.starts++
 	u.mu.Unlock()
 	r.Owner, r.Program, r.Dir = owner, p, u.dir.FD
@@ -494,6 +509,9 @@ func (u *unit) notStarted(err error, exec bool, at time.Time) {
 	if exec && !coming {
 		ev.Status, ev.Final = supervise.Exited(exitFatal), u.final(s)
 	}
+	if u.log {
+		u.entry.gate.open()
+	}
 	u.Post(ev)
 	u.tellFinal(&ev)
 }
@@ -581,7 +599,7 @@ func (u *unit) Disarm(t supervise.Timer) {
 func (u *unit) Announce(m *supervise.Machine) {
 	u.mu.Lock()
 	u.state = *m
-	abandon := (m.Exiting || m.Want == status.WantDown) && u.abandonLock()
+	abandon := (m.Exiting || m.Want == status.WantDown) && u.abandonStart()
 	if m.PID != 0 {
 		u.faults[u.script], u.fresh, u.busy = 0, false, false
 	}
@@ -593,6 +611,18 @@ func (u *unit) Announce(m *supervise.Machine) {
 	if abandon {
 		u.notStarted(nil, false, time.Now())
 	}
+	if u.log {
+		u.entry.gate.see(m)
+	}
+}
+
+// abandonStart tells whether a start was waiting, and does not any more: it has to be
+// answered. u.mu is held.
+func (u *unit) abandonStart() bool {
+	if u.entry != nil && u.entry.gate.abandon(u) {
+		return true
+	}
+	return u.abandonLock()
 }
 
 // Emit implements supervise.Port.
@@ -650,6 +680,9 @@ func (u *unit) Panicked(reason any) {
 		text += ": " + r
 	}
 	u.k.report(Warning, u.name(), text+" (in "+u.name()+")", "", nil)
+	if u.log {
+		u.entry.gate.open()
+	}
 }
 
 // Closed implements supervise.Port.
@@ -690,6 +723,9 @@ func (u *unit) over() {
 // abandon gives a unit up so that another can take its process over, as after the
 // end of a scanner. The directory itself stays open for that.
 func (u *unit) abandon() {
+	if u.entry != nil {
+		u.entry.gate.abandon(u)
+	}
 	u.leaveCage()
 	u.dropLock()
 	u.k.detach(u)

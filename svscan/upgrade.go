@@ -405,6 +405,7 @@ func (s *Scanner) inherit(w *handoff.Will) {
 		}
 		if e.pipe[0] >= 0 {
 			s.promised += 2
+			e.gate.close()
 		}
 		for _, x := range []struct {
 			slot *slot

@@ -147,15 +147,15 @@ func TestPipe(t *testing.T) {
 	}
 	w.Close()
 	r.Close() // only the process has the pipe now
-	if r, w := p.Pipe(1, inode+1); r >= 0 || w >= 0 {
+	if r, w, _ := p.Pipe(1, inode+1); r >= 0 || w >= 0 {
 		t.Error("another pipe")
 	}
-	if r, w := p.Pipe(1, 0); r >= 0 || w >= 0 {
+	if r, w, _ := p.Pipe(1, 0); r >= 0 || w >= 0 {
 		t.Error("no pipe")
 	}
-	for name, get := range map[string]func(int, uint64) (int, int){"proc": p.Pipe, "pidfd": p.fetch} {
-		from, to := get(1, inode)
-		if from < 0 || to < 0 {
+	for name, get := range map[string]func(int, uint64) (int, int, bool){"proc": p.Pipe, "pidfd": p.fetch} {
+		from, to, ended := get(1, inode)
+		if from < 0 || to < 0 || ended {
 			t.Fatalf("%s: not found", name)
 		}
 		for _, fd := range []int{from, to} {
@@ -175,7 +175,7 @@ func TestPipe(t *testing.T) {
 			t.Errorf("%s: inode %d, want %d", name, Inode(from), inode)
 		}
 	}
-	from, to := p.Pipe(1, inode)
+	from, to, _ := p.Pipe(1, inode)
 	if from < 0 || to < 0 {
 		t.Fatal("not found again")
 	}
@@ -185,6 +185,35 @@ func TestPipe(t *testing.T) {
 	n, err := syscall.Read(from, b)
 	if err != nil || string(b[:n]) != "kept\nand more\n" {
 		t.Errorf("%q, %v", b[:n], err)
+	}
+}
+
+// Of a pipe that only its reader is left of, whoever takes hold knows that the reader
+// sees the end.
+func TestPipeEnded(t *testing.T) {
+	t.Parallel()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	inode := Inode(int(r.Fd()))
+	_, m := sleeper(t, func(c *exec.Cmd) { c.Stdin, c.Args[2] = r, "exec sleep 1000" })
+	p, _ := Find(&m)
+	if p == nil {
+		t.Fatal("not found")
+	}
+	defer p.Close()
+	for _, want := range []bool{false, true} {
+		for name, get := range map[string]func(int, uint64) (int, int, bool){"proc": p.Pipe, "pidfd": p.fetch} {
+			from, to, ended := get(0, inode)
+			if from < 0 || to < 0 || ended != want {
+				t.Errorf("%s: %d, %d, ended %v, want %v", name, from, to, ended, want)
+			}
+			unix.Close(from)
+			unix.Close(to)
+		}
+		w.Close()
 	}
 }
 

@@ -9,10 +9,11 @@ import (
 // Pipe gets at the pipe that a process has as descriptor fd, if that is the one
 // with the inode number given. r is a read end, w reads and writes. Both are new
 // openings: nobody else's flags change. Where there is no /proc, only the end is
-// had that the process has, and the other is -1.
-func (p *Process) Pipe(fd int, inode uint64) (r, w int) {
+// had that the process has, and the other is -1. ended tells that nobody had the pipe
+// for writing: who reads from it sees its end.
+func (p *Process) Pipe(fd int, inode uint64) (r, w int, ended bool) {
 	if inode == 0 {
-		return -1, -1
+		return -1, -1, false
 	}
 	path := "/proc/" + strconv.Itoa(int(p.PID)) + "/fd/" + strconv.Itoa(fd)
 	r, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
@@ -23,43 +24,51 @@ func (p *Process) Pipe(fd int, inode uint64) (r, w int) {
 	}
 	if Inode(r) != inode || unix.SetNonblock(r, false) != nil {
 		unix.Close(r)
-		return -1, -1
+		return -1, -1, false
 	}
+	ended = unwritten(r)
 	w, err = Writer(r)
 	if err != nil {
 		unix.Close(r)
-		return -1, -1
+		return -1, -1, false
 	}
-	return r, w
+	return r, w, ended
+}
+
+func unwritten(pipe int) bool {
+	p := []unix.PollFd{{Fd: int32(pipe), Events: unix.POLLIN}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n == 1 && p[0].Revents&unix.POLLHUP != 0
 }
 
 // fetch is the same by way of pidfd_getfd (Linux 5.6), which may be refused as
 // well. It gives one end; the other is opened through it.
-func (p *Process) fetch(fd int, inode uint64) (r, w int) {
+func (p *Process) fetch(fd int, inode uint64) (r, w int, ended bool) {
 	if p.FD < 0 {
-		return -1, -1
+		return -1, -1, false
 	}
 	got, err := unix.PidfdGetfd(p.FD, fd, 0)
 	if err != nil {
-		return -1, -1
+		return -1, -1, false
 	}
 	if Inode(got) != inode {
 		unix.Close(got)
-		return -1, -1
+		return -1, -1, false
 	}
 	if r, err = reopen(got, unix.O_RDONLY); err == nil {
 		unix.Close(got)
+		ended = unwritten(r)
 		if w, err = Writer(r); err != nil {
 			unix.Close(r)
-			return -1, -1
+			return -1, -1, false
 		}
-		return r, w
+		return r, w, ended
 	}
 	// A descriptor from there is close-on-exec, and has no flag that we would change.
 	if mode, err := unix.FcntlInt(uintptr(got), unix.F_GETFL, 0); err == nil && mode&unix.O_ACCMODE == unix.O_RDONLY {
-		return got, -1
+		return got, -1, unwritten(got)
 	}
-	return -1, got
+	return -1, got, false
 }
 
 // Writer opens the writing side of a pipe, for reading as well: who has it as
