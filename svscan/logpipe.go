@@ -64,7 +64,7 @@ func (e *entry) findPipe(dir, logDir int) bool {
 		inode = j.Mark[end.word]
 		r, w, ended := p.Pipe(end.fd, inode)
 		e.ended = e.ended || ended
-		writes = writes || end.dir == dir && p.Alive()
+		writes = writes || end.dir == dir && !p.Leaving()
 		p.Close()
 		for i, fd := range [...]int{r, w} {
 			if fd >= 0 && found[i] >= 0 {

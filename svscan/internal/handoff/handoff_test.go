@@ -47,7 +47,7 @@ func TestFind(t *testing.T) {
 		t.Fatalf("not found; hidden %v", hidden)
 	}
 	defer p.Close()
-	if !p.Ours || !p.Alive() || reaped(p) {
+	if !p.Ours || !p.Alive() || p.Leaving() || reaped(p) {
 		t.Errorf("%+v", p)
 	}
 	if _, known := p.Status(); known {
@@ -92,7 +92,7 @@ func TestFind(t *testing.T) {
 	if _, err := unix.Poll(fds, 20000); err != nil {
 		t.Fatal(err)
 	}
-	if p.Alive() || reaped(p) {
+	if p.Alive() || !p.Leaving() || reaped(p) {
 		t.Error("a zombie is neither alive nor gone")
 	}
 	if st, known := p.Status(); !known || st != supervise.WaitStatus(unix.SIGKILL) {
@@ -247,9 +247,9 @@ func FuzzParseStat(f *testing.F) {
 
 func TestParseStat(t *testing.T) {
 	t.Parallel()
-	text := "77 (a) b) Z 5 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 12345 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 1792\n"
+	text := "77 (a) b) Z 5 1 1 0 -1 4194308 0 0 0 0 0 0 0 0 20 0 1 0 12345 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 1792\n"
 	s, err := parseStat([]byte(text))
-	if err != nil || s != (stat{state: 'Z', parent: 5, start: 123450000000, code: 1792}) {
+	if err != nil || s != (stat{state: 'Z', parent: 5, flags: 4194308, start: 123450000000, code: 1792}) {
 		t.Errorf("%+v, %v", s, err)
 	}
 }

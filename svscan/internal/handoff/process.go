@@ -233,6 +233,19 @@ func (p *Process) Alive() bool {
 	return err == nil && st.start == p.start && st.state != 'Z' && st.state != 'X'
 }
 
+// Leaving tells whether the process has ended, or is about to and may have closed its
+// descriptors already.
+func (p *Process) Leaving() bool {
+	if !p.Alive() {
+		return true
+	}
+	st, err := readStat(p.PID)
+	return err == nil && st.start == p.start && st.flags&flagExiting != 0
+}
+
+// flagExiting is the kernel's PF_EXITING.
+const flagExiting = 1 << 2
+
 // Reaped tells whether nothing is left of the process, not even a zombie.
 func (p *Process) Reaped() bool {
 	if st, err := readStat(p.PID); err == nil {
@@ -290,6 +303,7 @@ const (
 type stat struct {
 	state  byte
 	parent int
+	flags  uint32
 	start  uint64 // nanoseconds since boot
 	code   uint32 // raw wait status
 }
@@ -314,6 +328,11 @@ func parseStat(b []byte) (s stat, err error) {
 	if s.parent, err = strconv.Atoi(string(f[4-first])); err != nil {
 		return s, err
 	}
+	flags, err := strconv.ParseUint(string(f[9-first]), 10, 32)
+	if err != nil {
+		return s, err
+	}
+	s.flags = uint32(flags)
 	if s.start, err = strconv.ParseUint(string(f[22-first]), 10, 64); err != nil {
 		return s, err
 	}
