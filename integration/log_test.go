@@ -25,6 +25,11 @@ func logScene(t *testing.T) *faultScene {
 		"service/db/run!":      fmt.Sprintf(writer, "db", "db"),
 		"service/db/log/run!":  "#!/bin/sh\nmkdir -p main\nexec " + peer(t, "svlogd") + " -tt ./main\n",
 	})
+	for _, name := range []string{"web/log", "db/log"} {
+		if !waitDir(t, f.dir(name), func() bool { return unix.Access(f.dir(name, "main"), unix.F_OK) == nil }) {
+			t.Fatalf("%s does not make its directory", name)
+		}
+	}
 	for i := 1; i <= 3; i++ {
 		f.make(tree{fmt.Sprintf("go%d", i): ""})
 		waitLines(t, f.dir("web/log/main/current"), i)

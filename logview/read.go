@@ -30,17 +30,40 @@ type file struct {
 // files opens the files of the log, the oldest first. One that is rotated meanwhile may
 // be there twice by its old and its new name; it is given once.
 func (l *Log) files() (list []file, err error) {
+	for {
+		list, current, err := l.list()
+		if err != nil {
+			return nil, err
+		}
+		// With two rotations in between it would come after one that is newer.
+		now, err := os.Open(filepath.Join(l.Dir, "current"))
+		stable := err != nil && current == nil
+		if err == nil {
+			stable = current != nil && same(now, current)
+			now.Close()
+		}
+		if !stable {
+			closeFiles(list)
+			continue
+		}
+		return list, nil
+	}
+}
+
+func (l *Log) list() (list []file, current *os.File, err error) {
 	// Before the names are listed: what it is renamed to is listed then.
-	current, err := os.Open(filepath.Join(l.Dir, "current"))
-	if err != nil && !os.IsNotExist(err) {
-		return nil, err
+	if current, err = os.Open(filepath.Join(l.Dir, "current")); err != nil {
+		if !os.IsNotExist(err) {
+			return nil, nil, err
+		}
+		current = nil
 	}
 	entries, err := os.ReadDir(l.Dir)
 	if err != nil {
 		if current != nil {
 			current.Close()
 		}
-		return nil, err
+		return nil, nil, err
 	}
 	for _, e := range entries {
 		at, ok := nameTime(e.Name(), l.s6)
@@ -61,7 +84,7 @@ func (l *Log) files() (list []file, err error) {
 	if current != nil {
 		list = append(list, file{"current", current, time.Now()})
 	}
-	return list, nil
+	return list, current, nil
 }
 
 // label is what a file would be called that is rotated now.

@@ -27,6 +27,9 @@ type DirConfig struct {
 	// Processor works on full files, if Process is set.
 	Processor string
 	Process   bool
+	// Resume says that current is as a writer left it that is no more, and that the
+	// kernel has seen no other end since: it is appended to.
+	Resume bool
 }
 
 // Dir is a log directory in the format that multilog, svlogd and s6-log share.
@@ -53,8 +56,13 @@ type Dir struct {
 // Open makes name if it is missing, locks it, puts in order what a crash left,
 // and opens current. The error is a *Trouble.
 func Open(name string, c DirConfig, host *Host) (*Dir, error) {
+	return OpenAt(unix.AT_FDCWD, name, c, host)
+}
+
+// OpenAt is Open for a name relative to the directory at.
+func OpenAt(at int, name string, c DirConfig, host *Host) (*Dir, error) {
 	d := &Dir{DirConfig: c, Name: name, host: host, fd: -1, lock: -1, current: -1}
-	if err := d.open(); err != nil {
+	if err := d.open(at); err != nil {
 		for _, fd := range []int{d.current, d.lock, d.fd} {
 			if fd >= 0 {
 				unix.Close(fd)
@@ -69,10 +77,10 @@ func (d *Dir) trouble(s Step, file string, err error) *Trouble {
 	return &Trouble{Step: s, Dir: d.Name, File: file, Err: err}
 }
 
-func (d *Dir) open() error {
-	_ = unix.Mkdir(d.Name, 0o700) // it may be there; if not, that is seen next
+func (d *Dir) open(at int) error {
+	_ = unix.Mkdirat(at, d.Name, 0o700) // it may be there; if not, that is seen next
 	var err error
-	if d.fd, err = openAt(unix.AT_FDCWD, d.Name, unix.O_RDONLY|unix.O_DIRECTORY, 0); err != nil {
+	if d.fd, err = openAt(at, d.Name, unix.O_RDONLY|unix.O_DIRECTORY, 0); err != nil {
 		return d.trouble(StepOpenDir, "", err)
 	}
 	if d.lock, err = openAt(d.fd, "lock", unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT, 0o600); err == nil {
@@ -85,7 +93,7 @@ func (d *Dir) open() error {
 	if err != nil {
 		return d.trouble(StepStat, "current", err)
 	}
-	if mode&0o100 != 0 {
+	if mode&0o100 != 0 || mode != 0 && d.resumes() {
 		if d.current, err = openAt(d.fd, "current", unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT, 0o600); err != nil {
 			return d.trouble(StepAppend, "current", err)
 		}
@@ -101,6 +109,13 @@ func (d *Dir) open() error {
 	}
 	d.size = int(st.Size)
 	return nil
+}
+
+// resumes tells whether nothing was under way when the last writer was left.
+func (d *Dir) resumes() bool {
+	var st unix.Stat_t
+	return d.Resume && unix.Fstatat(d.fd, "previous", &st, 0) == unix.ENOENT &&
+		unix.Fstatat(d.fd, "processed", &st, 0) == unix.ENOENT
 }
 
 // recover is what section 10.3 does after a crash.
@@ -288,9 +303,15 @@ func (d *Dir) Rotate() {
 func (d *Dir) Close() {
 	d.sync()
 	d.again(StepMode, "current", func() error { return unix.Fchmod(d.current, 0o744) })
-	unix.Close(d.current)
-	unix.Close(d.lock)
-	unix.Close(d.fd)
+	d.drop()
+}
+
+// drop gives the directory up as it is.
+func (d *Dir) drop() {
+	for _, fd := range []int{d.current, d.lock, d.fd} {
+		unix.Close(fd)
+	}
+	d.current, d.lock, d.fd = -1, -1, -1
 }
 
 // finish gives a file its final name and makes room for it. A file with two

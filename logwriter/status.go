@@ -16,12 +16,16 @@ type Status struct {
 // OpenStatus makes the file if it is missing, and leaves what it has. The error is
 // a *Trouble.
 func OpenStatus(name string, size int) (*Status, error) {
-	fd, err := openAt(unix.AT_FDCWD, name, unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT, 0o600)
+	return openStatus(unix.AT_FDCWD, name, size)
+}
+
+func openStatus(at int, name string, size int) (*Status, error) {
+	fd, err := openAt(at, name, unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT, 0o600)
 	if err != nil {
 		return nil, &Trouble{Step: StepMissingStatus, File: name, Err: err}
 	}
 	unix.Close(fd)
-	if fd, err = openAt(unix.AT_FDCWD, name, unix.O_WRONLY, 0); err != nil {
+	if fd, err = openAt(at, name, unix.O_WRONLY, 0); err != nil {
 		return nil, &Trouble{Step: StepOpenStatus, File: name, Err: err}
 	}
 	return &Status{Name: name, Size: size, fd: fd}, nil

@@ -23,6 +23,8 @@ package logwriter
 import (
 	"bytes"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // Op is what an Action does.
@@ -174,6 +176,26 @@ func (w *Writer) Rotate() {
 func (w *Writer) Close() {
 	for _, d := range w.dirs {
 		d.Close()
+	}
+	for i := range w.actions {
+		if s := w.actions[i].Status; s != nil {
+			unix.Close(s.fd)
+		}
+	}
+}
+
+// Drop gives everything up as it is: for the next writer it is as after a crash,
+// unless that resumes.
+func (w *Writer) Drop() {
+	for i := range w.actions {
+		if s := w.actions[i].Status; s != nil {
+			unix.Close(s.fd)
+		}
+	}
+	for _, d := range w.dirs {
+		if d != nil {
+			d.drop()
+		}
 	}
 }
 
