@@ -1,0 +1,173 @@
+package keeper
+
+import (
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"upkeep/supervise/servicedir"
+)
+
+// scene runs a keeper; ended is closed when it is over.
+func scene(t *testing.T) (path string, ended chan struct{}) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "keeper")
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Listen(fd, 16); err != nil {
+		t.Fatal(err)
+	}
+	ended = make(chan struct{})
+	go func() {
+		run(fd)
+		unix.Close(fd)
+		close(ended)
+	}()
+	return path, ended
+}
+
+func connect(t *testing.T, path string) (*Client, map[servicedir.Identity]Pipes) {
+	t.Helper()
+	c, err := Connect(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := c.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, all
+}
+
+func pipe(t *testing.T) (p [2]int) {
+	t.Helper()
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func write(t *testing.T, fd int, text string) {
+	t.Helper()
+	if _, err := unix.Write(fd, []byte(text)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t *testing.T, fd int) string {
+	t.Helper()
+	b := make([]byte, 100)
+	n, err := unix.Read(fd, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b[:n])
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestKeeper: what a client gives, the next one gets, although nobody else has it any
+// more; and when that is at its end and empty, the keeper leaves.
+func TestKeeper(t *testing.T) {
+	t.Parallel()
+	path, ended := scene(t)
+	c, all := connect(t, path)
+	if len(all) != 0 {
+		t.Fatalf("%v", all)
+	}
+	a, b, gone := servicedir.Identity{Dev: 1, Ino: 2}, servicedir.Identity{Dev: 1, Ino: 3}, servicedir.Identity{Dev: 2, Ino: 2}
+	one, rest, two, three := pipe(t), pipe(t), pipe(t), pipe(t)
+	write(t, one[1], "of one")
+	must(t, c.Pipe(a, one[0]))
+	must(t, c.Rest(a, rest))
+	write(t, rest[1], "begun")
+	must(t, c.Pipe(b, two[0]))
+	must(t, c.Pipe(gone, three[0]))
+	must(t, c.Forget(gone))
+	for _, p := range [][2]int{one, rest, three} {
+		unix.Close(p[0])
+		unix.Close(p[1])
+	}
+	unix.Close(two[0])
+	c.Close()
+
+	// Over and over; a client that is still there is dismissed.
+	for range 3 {
+		var old *Client
+		old, all = connect(t, path)
+		if len(all) != 2 {
+			t.Fatalf("%v", all)
+		}
+		for _, p := range all {
+			p.close()
+		}
+		defer old.Close()
+	}
+	c, all = connect(t, path)
+	if got := read(t, all[a].Rest[0]) + " " + read(t, all[a].Read); got != "begun of one" {
+		t.Errorf("%q", got)
+	}
+	write(t, two[1], "late")
+	unix.Close(two[1])
+	c.Close()
+	c, again := connect(t, path)
+	if got := read(t, again[b].Read); got != "late" {
+		t.Errorf("%q", got)
+	}
+	c.Close()
+	<-ended
+	for _, m := range []map[servicedir.Identity]Pipes{all, again} {
+		for _, p := range m {
+			p.close()
+		}
+	}
+	if _, err := Connect(path); err != unix.ECONNREFUSED {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestQuit: it leaves when it is told to, and a client hears of that.
+func TestQuit(t *testing.T) {
+	t.Parallel()
+	path, ended := scene(t)
+	c, _ := connect(t, path)
+	defer c.Close()
+	p := pipe(t)
+	must(t, c.Pipe(servicedir.Identity{}, p[0]))
+	must(t, c.Quit())
+	<-ended
+	c.Wait()
+	if err := c.Forget(servicedir.Identity{}); err == nil {
+		t.Error("there is somebody")
+	}
+	unix.Close(p[0])
+	unix.Close(p[1])
+	var none *Client
+	must(t, none.Quit())
+	none.Close()
+}
+
+// FuzzMessage: whatever comes, descriptors have an owner.
+func FuzzMessage(f *testing.F) {
+	f.Add([]byte{})
+	f.Add(format(kindPipe, servicedir.Identity{Dev: 1, Ino: 2}))
+	f.Add(format(kindQuit, servicedir.Identity{}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		k := &keeper{client: -1, pipes: make(map[servicedir.Identity]Pipes)}
+		end := k.take(b, nil)
+		if end != (len(b) == messageSize && b[0] == kindQuit) || len(k.pipes) != 0 {
+			t.Errorf("%q: end %v, %v", b, end, k.pipes)
+		}
+	})
+}
