@@ -22,6 +22,7 @@ package logwriter
 
 import (
 	"bytes"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -182,6 +183,19 @@ func (w *Writer) Close() {
 			unix.Close(s.fd)
 		}
 	}
+}
+
+// Devices are the numbers of the file systems that it writes to, in order.
+func (w *Writer) Devices() []uint64 {
+	var list []uint64
+	for _, d := range w.dirs {
+		var st unix.Stat_t
+		if unix.Fstat(d.fd, &st) == nil {
+			list = append(list, st.Dev)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // Drop gives everything up as it is: for the next writer it is as after a crash,

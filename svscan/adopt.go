@@ -3,6 +3,7 @@ package svscan
 import (
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,11 +37,14 @@ func (u *unit) takeOver(left *handoff.Unit) (err error) {
 	ev := supervise.Event{Kind: supervise.EvBoot, Facts: u.facts(), At: u.Now()}
 	u.findLeaf(j != nil && j.Mark.Leaf())
 	var m supervise.Machine
+	writes := false
 	switch {
 	case left != nil:
 		m = left.State
 		ev.Kind, ev.Exec = supervise.EvResumed, true
 		switch {
+		case m.PID != 0 && u.wroteLog(&m, j):
+			writes = true
 		case m.PID != 0:
 			ev.PID, ev.Life, ev.Script, ev.Flag = m.PID, m.Life, m.Script, !left.Ended
 			if left.Ended {
@@ -64,10 +68,15 @@ func (u *unit) takeOver(left *handoff.Unit) (err error) {
 		if !m.Booted {
 			m = supervise.Unsaved()
 		}
-		if p, err = u.findProcess(&j.Mark, &ev); err != nil {
-			return err
+		if writes = u.wroteLog(&m, j); !writes {
+			if p, err = u.findProcess(&j.Mark, &ev); err != nil {
+				return err
+			}
 		}
 		u.Restore(m)
+	}
+	if writes {
+		ev.PID, ev.Life, ev.Script, ev.Flag = int32(os.Getpid()), m.Life, m.Script, true
 	}
 	if ev.Flag {
 		u.mu.Lock()
@@ -85,12 +94,26 @@ func (u *unit) takeOver(left *handoff.Unit) (err error) {
 	if u.log && p != nil && u.entry.ended {
 		u.entry.gate.leaves(p.PID)
 	}
+	if writes {
+		l := u.makeLogger()
+		defer l.resume(&m, left != nil)
+	}
 	u.Post(ev)
 	u.tellFinal(&ev)
 	if p != nil {
 		u.attend(p)
 	}
 	return nil
+}
+
+// wroteLog tells whether what the saved machine takes for its process was a scanner that
+// wrote the log itself: there is no mark of a process of that start.
+func (u *unit) wroteLog(m *supervise.Machine, j *servicedir.Journal) bool {
+	u.mu.Lock()
+	builtin := u.builtin
+	u.mu.Unlock()
+	return builtin && m.PID != 0 && m.Script == supervise.ScriptRun &&
+		(j == nil || j.Mark == servicedir.Mark{} || j.Mark.Life() != m.Life)
 }
 
 // findProcess fills in what has become of the last process that was started, and

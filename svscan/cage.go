@@ -66,6 +66,12 @@ func (u *unit) lookForNeeds() {
 	if servicedir.HasLockFD(u.dir.FD) {
 		u.needLock()
 	}
+	if u.log {
+		builtin := servicedir.HasLogScript(u.dir.FD)
+		u.mu.Lock()
+		u.builtin = builtin
+		u.mu.Unlock()
+	}
 }
 
 func (u *unit) needCage() *cage {
@@ -176,8 +182,12 @@ func (u *unit) prepare() {
 // startPrepared starts a script that needs what is in the directory.
 func (u *unit) startPrepared() {
 	u.mu.Lock()
-	script := u.script
+	script, builtin := u.script, u.builtin
 	u.mu.Unlock()
+	if builtin && script == supervise.ScriptRun {
+		u.startLogger()
+		return
+	}
 	if script == supervise.ScriptRun && !u.takeLock() {
 		return
 	}

@@ -20,19 +20,20 @@ const HomeSocket = ".svscan"
 // home is the socket and its directory, which is locked: of several scanners the first
 // has the socket. It is nil where there can be none, as on a read-only file system.
 type home struct {
+	at     string
 	dir    int
 	socket int
 	file   *os.File // the socket's
 }
 
 func openHome(at string) *home {
-	h := &home{dir: -1, socket: -1}
+	h := &home{at: at, dir: -1, socket: -1}
 	var err error
 	if h.dir, err = unix.Open(at, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
 		return nil
 	}
 	if unix.Flock(h.dir, unix.LOCK_EX|unix.LOCK_NB) == nil {
-		h.socket, err = listen(h.dir, at)
+		h.socket, err = listen(h.dir, at, HomeSocket, unix.SOCK_STREAM)
 	}
 	if err != nil || h.socket < 0 {
 		h.close()
@@ -42,29 +43,29 @@ func openHome(at string) *home {
 }
 
 // inheritHome takes the socket over as it was left.
-func inheritHome(w *handoff.Will) *home {
+func inheritHome(w *handoff.Will, at string) *home {
 	if w.Home < 0 || w.Socket < 0 {
 		return nil
 	}
-	return &home{dir: w.Home, socket: w.Socket}
+	return &home{at: at, dir: w.Home, socket: w.Socket}
 }
 
 // listen makes the socket anew in place of the one of a scanner that is no more.
-func listen(dir int, at string) (int, error) {
-	if err := unix.Unlinkat(dir, HomeSocket, 0); err != nil && err != unix.ENOENT {
+func listen(dir int, at, name string, kind int) (int, error) {
+	if err := unix.Unlinkat(dir, name, 0); err != nil && err != unix.ENOENT {
 		return -1, err
 	}
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(unix.AF_UNIX, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, err
 	}
 	// The name of a socket is short; through the descriptor it always fits.
-	err = unix.Bind(fd, &unix.SockaddrUnix{Name: "/proc/self/fd/" + strconv.Itoa(dir) + "/" + HomeSocket})
+	err = unix.Bind(fd, &unix.SockaddrUnix{Name: "/proc/self/fd/" + strconv.Itoa(dir) + "/" + name})
 	if err == unix.ENOENT {
-		err = unix.Bind(fd, &unix.SockaddrUnix{Name: at + "/" + HomeSocket})
+		err = unix.Bind(fd, &unix.SockaddrUnix{Name: at + "/" + name})
 	}
 	if err == nil {
-		err = unix.Fchmodat(dir, HomeSocket, 0o600, 0)
+		err = unix.Fchmodat(dir, name, 0o600, 0)
 	}
 	if err == nil {
 		err = unix.Listen(fd, 16)

@@ -18,6 +18,7 @@ import (
 	"upkeep/supervise/status"
 	"upkeep/svscan/internal/anchor"
 	"upkeep/svscan/internal/handoff"
+	"upkeep/svscan/internal/keeper"
 	"upkeep/svscan/internal/lane"
 	"upkeep/svscan/internal/pump"
 	"upkeep/svscan/internal/reap"
@@ -116,6 +117,10 @@ type kernel struct {
 	flushed chan struct{} // answers of the disk lanes
 
 	base lazyBase
+
+	keeper   atomic.Pointer[keeper.Client]
+	logs     stillness
+	logDisks map[uint64]*disk // by number; under mu
 
 	main atomic.Pointer[unit] // of Config.Main, once there is one
 
@@ -363,6 +368,10 @@ func (k *kernel) deliver(token uint64) {
 		u.strangerChanged()
 	case token&leafToken != 0:
 		u.leafChanged()
+	case token&logToken != 0:
+		if l := u.hasLogger(); l != nil {
+			l.rouse()
+		}
 	default:
 		u.PostControl()
 	}

@@ -3,6 +3,7 @@ package svscan
 import (
 	"golang.org/x/sys/unix"
 
+	"upkeep/logwriter"
 	"upkeep/supervise/servicedir"
 	"upkeep/svscan/internal/handoff"
 )
@@ -10,7 +11,7 @@ import (
 // makePipe makes the log pipe, or gets hold of the one that a former scanner made and
 // that the service or its log service still has.
 func (e *entry) makePipe(dir, logDir int) error {
-	if e.findPipe(dir, logDir) {
+	if e.scanner.keptPipe(e) || e.findPipe(dir, logDir) {
 		return nil
 	}
 	var p [2]int
@@ -96,11 +97,72 @@ func (u *unit) writesTo(e *entry) {
 	u.pipe.Store(e.inode)
 }
 
+// ensureFeed makes the feed of a log that the scanner writes itself.
+func (e *entry) ensureFeed() *logwriter.Feed {
+	k := e.scanner.k
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if f := e.feed.Load(); f != nil {
+		return f
+	}
+	f := &logwriter.Feed{Pipe: e.pipe[0], Rest: e.rest, Keep: func(rest [2]int) {
+		k.mu.Lock()
+		e.rest = rest
+		k.mu.Unlock()
+		_ = k.keeper.Load().Rest(e.id, rest) // if it is gone, the next one gets it
+	}}
+	if f.Rest[0] >= 0 && f.Hold() != nil {
+		f.Close()
+	}
+	e.feed.Store(f)
+	return f
+}
+
+func (e *entry) restPipe() [2]int {
+	e.scanner.k.mu.Lock()
+	defer e.scanner.k.mu.Unlock()
+	return e.rest
+}
+
+// keepPipe has the keeper hold the pipe of a log that the scanner writes itself.
+func (s *Scanner) keepPipe(e *entry) {
+	if e.feed.Load() == nil || e.pipe[0] < 0 || e.extra > 0 {
+		return
+	}
+	e.extra = fdsLogger
+	s.promised += e.extra
+	s.needKeeper()
+	s.hand(e)
+}
+
+// hand gives the keeper what an entry has.
+func (s *Scanner) hand(e *entry) {
+	c := s.k.keeper.Load()
+	err := c.Pipe(e.id, e.pipe[0])
+	if rest := e.restPipe(); err == nil && rest[0] >= 0 {
+		err = c.Rest(e.id, rest)
+	}
+	if err != nil {
+		c.Close() // and there will be another
+	}
+}
+
+// fdsLogger is what a log takes that the scanner writes itself, beside the pipe: the
+// second pipe, and a directory with its lock and current.
+const fdsLogger = 5
+
 // closePipe gives the pipe up.
 func (e *entry) closePipe() {
 	if e.pipe[0] >= 0 {
 		e.scanner.promised -= 2
 	}
+	if f := e.feed.Swap(nil); f != nil {
+		f.Close()
+		e.rest = [2]int{-1, -1}
+		_ = e.scanner.k.keeper.Load().Forget(e.id)
+	}
+	e.scanner.promised -= e.extra
+	e.extra = 0
 	for i, fd := range e.pipe {
 		if fd >= 0 {
 			unix.Close(fd)

@@ -4,13 +4,16 @@ import (
 	"errors"
 	"os"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"upkeep/logwriter"
 	"upkeep/supervise"
 	"upkeep/supervise/servicedir"
 	"upkeep/svscan/internal/handoff"
+	"upkeep/svscan/internal/keeper"
 	"upkeep/svscan/internal/notify"
 	"upkeep/svscan/internal/watch"
 )
@@ -53,6 +56,7 @@ type Scanner struct {
 	linked     map[string]*entry // whom the names in the state directory lead to
 	manager    *manager
 	left       bool // without stopping anything
+	keeping    keeping
 	ending     ending
 
 	settled *time.Timer // trims when no service was added for a while
@@ -74,6 +78,9 @@ type entry struct {
 	inode   uint64 // of the pipe
 	ended   bool   // nobody had the pipe for writing when it was found
 	gate    gate
+	feed    atomic.Pointer[logwriter.Feed] // of a log that the scanner writes itself
+	rest    [2]int                         // the feed's second pipe, or -1; under the kernel's mu
+	extra   int                            // descriptors that it takes
 	mirror  *mirror
 }
 
@@ -93,25 +100,29 @@ type message struct {
 	unit    *unit
 	err     error
 	upgrade *upgrade
+	keeper  *keeper.Client
 	code    int
 }
 
 type messageKind uint8
 
 const (
-	msgScan     messageKind = iota // something changed
-	msgOpened                      // unit is open, or err says why not
-	msgClosed                      // unit is over
-	msgHangup                      // scan, and drop what is gone
-	msgStop                        // stop everything and return
-	msgBroken                      // unit panicked and is to be made anew
-	msgUpgrade                     // become a new program
-	msgChecked                     // the new program was tried
-	msgLeave                       // return, and leave everything running
-	msgPulse                       // answer
-	msgOverdue                     // a service takes long to open
-	msgMain                        // main has ended with code: stop everything as well
-	msgDeadline                    // that takes long
+	msgScan      messageKind = iota // something changed
+	msgOpened                       // unit is open, or err says why not
+	msgClosed                       // unit is over
+	msgHangup                       // scan, and drop what is gone
+	msgStop                         // stop everything and return
+	msgBroken                       // unit panicked and is to be made anew
+	msgUpgrade                      // become a new program
+	msgChecked                      // the new program was tried
+	msgLeave                        // return, and leave everything running
+	msgPulse                        // answer
+	msgOverdue                      // a service takes long to open
+	msgKeeper                       // the keeper of log pipes is gone
+	msgKeepAgain                    // another one is to be made
+	msgKeep                         // a log is written by the scanner itself from now on
+	msgMain                         // main has ended with code: stop everything as well
+	msgDeadline                     // that takes long
 )
 
 // matters tells whether a message is about more than what can be found out again.
@@ -204,6 +215,7 @@ func (s *Scanner) Run() (code int) {
 	if s.left {
 		s.leave()
 	}
+	s.leaveKeeper()
 	if s.home != nil {
 		s.home.close()
 	}
@@ -257,6 +269,12 @@ func (s *Scanner) handle(m message) (scan bool) {
 		s.finishUpgrade(m.upgrade)
 	case msgLeave:
 		s.left = true
+	case msgKeeper:
+		s.keeperGone(m.keeper)
+	case msgKeep:
+		s.keepPipe(m.unit.entry)
+	case msgKeepAgain:
+		s.keepAgain()
 	case msgPulse:
 		s.manager.answer()
 	case msgOverdue:
@@ -317,6 +335,7 @@ func (s *Scanner) scan() {
 	if s.home != nil && s.home.file == nil {
 		s.home.serve(s)
 	}
+	s.seekKeeper()
 	fd := int(dir.Fd())
 	said := make(map[string]string)
 	for _, name := range names {
@@ -443,7 +462,7 @@ func (s *Scanner) look(scanDir int, name string, first bool, said map[string]str
 	id := servicedir.IdentityOf(&st)
 	e := s.entries[id]
 	if e == nil {
-		e = &entry{scanner: s, id: id, pipe: [2]int{-1, -1}}
+		e = &entry{scanner: s, id: id, pipe: [2]int{-1, -1}, rest: [2]int{-1, -1}}
 		s.entries[id] = e
 	} else if e.seen == s.serial {
 		return // another name of a directory already met
@@ -558,6 +577,10 @@ func (s *Scanner) fillLog(fd int, e *entry, first bool, complain func(verb, obje
 		if e.main.unit != nil {
 			e.main.unit.writesTo(e)
 		}
+	}
+	if servicedir.HasLogScript(logFD) {
+		e.ensureFeed()
+		s.keepPipe(e)
 	}
 	if e.main.unit == nil {
 		e.gate.close()

@@ -42,6 +42,9 @@ type unit struct {
 	pipe      atomic.Uint64 // inode of the log pipe, or 0
 	cage      *cage         // where nothing may outlive the service; under mu
 	lock      *serviceLock  // where it has lock-fd; likewise
+	logger    *logger       // that writes the log instead of a process; likewise
+	builtin   bool          // it is to be one; likewise
+	logFault  string        // why it could not be opened, as it was reported
 
 	request spawn.Request                    // for run, finish and the like: one at a time
 	timers  *[supervise.Timers]*time.Timer   // made when the first is armed
@@ -339,7 +342,7 @@ func (u *unit) entryChanged(name string) {
 		j = jobRunFacts
 	case "finish", "stop", "control", "down":
 		j = jobFacts
-	case "cgroup", "lock-fd":
+	case "cgroup", "lock-fd", servicedir.LogScriptName:
 		j = jobNeeds
 	case "log":
 		if u.entry != nil && !u.log {
@@ -395,7 +398,7 @@ func (u *unit) start() {
 	u.mu.Lock()
 	s := u.script
 	u.request.Lock = nil
-	if u.cage != nil || u.lock != nil {
+	if u.cage != nil || u.lock != nil || u.builtin {
 		u.order(jobStart)
 		u.mu.Unlock()
 		return
@@ -564,6 +567,10 @@ func (u *unit) Died(pid int32, st uint32) {
 
 // Signal implements supervise.Port.
 func (u *unit) Signal(pid int32, sig syscall.Signal, group bool) {
+	if l := u.hasLogger(); l != nil && pid == l.pid {
+		l.take(sig)
+		return
+	}
 	if err := u.k.table.Signal(pid, sig, group); err != nil && err != unix.ESRCH {
 		u.k.report(Warning, u.name(), "signal", u.name(), err)
 	}

@@ -244,6 +244,8 @@ func (s *Scanner) become(up *upgrade) error {
 	defer k.spawner.Resume()
 	k.table.Pause()
 	defer k.table.Resume()
+	k.logs.Pause(disksTime)
+	defer k.logs.Resume()
 	for i := range k.disk {
 		k.disk[i].Pause(disksTime)
 		defer k.disk[i].Resume()
@@ -389,15 +391,17 @@ func closeKept() {
 // inherit takes up what a will names. Until that is open, the exits of all children
 // are kept.
 func (s *Scanner) inherit(w *handoff.Will) {
-	s.home = inheritHome(w)
+	s.home = inheritHome(w, s.k.home())
 	s.manager.alive()
+	s.seekKeeper()
 	for _, fd := range w.Clients {
 		newClient(fd).answer(checked)
 	}
 	for i := range w.Entries {
 		left := &w.Entries[i]
-		e := &entry{scanner: s, id: left.ID, name: left.Name, pipe: left.Pipe, inode: left.Inode}
+		e := &entry{scanner: s, id: left.ID, name: left.Name, pipe: left.Pipe, inode: left.Inode, rest: [2]int{-1, -1}}
 		s.entries[e.id] = e
+		s.keptPipe(e)
 		if left.Main != nil {
 			if err := s.place(e, left.Main.Dir); err != nil {
 				s.k.report(Warning, e.name, "find the state of", e.name, err)

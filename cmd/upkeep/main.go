@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"upkeep/compat/cli"
+	"upkeep/svscan"
 )
 
 func main() {
@@ -43,6 +44,9 @@ func run(env *cli.Env, args []string) int {
 		return demo(env, args[1:])
 	case "log":
 		return showLog(env, args[1:])
+	case svscan.KeeperArgs[0]:
+		svscan.Keep()
+		return 0
 	case "upgrade":
 		return upgradeScanner(env, args[1:])
 	default:

@@ -128,7 +128,7 @@ type keeper struct {
 // Run keeps pipes, with listen as the socket to listen at, until it has nothing to
 // keep any more. Signals to the scanner's process group are not meant for it.
 func Run(listen int) {
-	signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE, unix.SIGALRM)
+	signal.Notify(make(chan os.Signal, 1), unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE, unix.SIGALRM)
 	run(listen)
 }
 

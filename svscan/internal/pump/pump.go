@@ -35,6 +35,20 @@ func (p *Pump) Add(fd int, token uint64) error {
 	return p.add(fd, unix.EPOLLIN, token)
 }
 
+// Once has token delivered once when fd has input, at once if it has some now. It is
+// to be called again for the next time.
+func (p *Pump) Once(fd int, token uint64) error {
+	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(token), Pad: int32(token >> 32)}
+	err := unix.EpollCtl(p.fd, unix.EPOLL_CTL_MOD, fd, &ev)
+	if err == unix.ENOENT {
+		err = unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &ev)
+	}
+	if err != nil {
+		return fmt.Errorf("unable to add to epoll: %w", err)
+	}
+	return nil
+}
+
 // AddPriority is Add for the files of cgroups, of whose changes it tells.
 func (p *Pump) AddPriority(fd int, token uint64) error {
 	return p.add(fd, unix.EPOLLPRI, token)

@@ -1,0 +1,555 @@
+package svscan
+
+import (
+	"errors"
+	"os"
+	"runtime/debug"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"upkeep/logwriter"
+	"upkeep/supervise"
+	"upkeep/supervise/servicedir"
+	"upkeep/svscan/internal/spawn"
+)
+
+// logger is the log service of a directory log with a file multilog: instead of a
+// process, the scanner itself writes the log, as multilog would with the script in that
+// file. To the machine it is a process like any other, with the scanner's pid, that
+// starts, obeys signals and ends.
+//
+// Nothing of it runs, and it has no buffers, unless there is something to be written.
+type logger struct {
+	u     *unit
+	pid   int32
+	feed  *logwriter.Feed
+	kill  chan struct{} // closed by a signal that ends it at once
+	again *time.Timer   // looks at a line that comes too slowly; made when it is needed
+
+	mu      sync.Mutex
+	begun   bool // from here on it may be roused
+	running bool // its goroutine is at work
+	roused  bool // and there is more to be done
+	paused  bool
+	rotate  bool
+	ends    bool
+	signal  syscall.Signal // that ends it at once, or 0
+	gone    bool
+
+	// The rest belongs to who runs.
+
+	writer  *logwriter.Writer
+	disks   []*disk // to write to, in the order in which they are taken
+	holding bool    // they are taken, and the scanner is not to become another program
+	said    string  // the last warning
+	last    time.Time
+}
+
+const (
+	// logRetry is the time between two attempts at what failed, as in multilog.
+	logRetry = 5 * time.Second
+	// logBusy is how soon input has to follow on other input to be left to gather for
+	// the time of logNap.
+	logBusy = 2 * time.Millisecond
+	logNap  = time.Millisecond
+	// logLook is for a line that comes in more pieces than can be kept apart: the pipe
+	// may be full, of which there is no notice.
+	logLook = 500 * time.Millisecond
+	// logLocks is how often a lock is tried that a child of ours may have until it
+	// executes something, with lockPoll in between.
+	logLocks = 25
+)
+
+// logToken is the pump's token for the log pipe of the unit in the low half.
+const logToken = 32 << 32
+
+// errKilled is what unwinds a writer that is stuck.
+var errKilled = errors.New("killed")
+
+// startLogger starts the writing instead of a process. It is called where the
+// directory stays open.
+func (u *unit) startLogger() {
+	u.mu.Lock()
+	u.starts++
+	u.mu.Unlock()
+	l := u.makeLogger()
+	u.Append(supervise.Event{Kind: supervise.EvStarted, PID: l.pid, At: u.Now()})
+	u.Proceed()
+	l.run(false)
+}
+
+// resume goes on with the writing that a former scanner has left, or, with exec, the
+// program that we were. m is what was saved of it.
+func (l *logger) resume(m *supervise.Machine, exec bool) {
+	l.mu.Lock()
+	l.paused, l.ends = m.Paused, m.Stopped
+	l.mu.Unlock()
+	l.u.mu.Lock()
+	l.u.starts++
+	l.u.mu.Unlock()
+	l.run(exec)
+}
+
+// run opens what there is to be opened, and then has it write. Somebody has counted
+// it as a start: the directory stays open so long.
+func (l *logger) run(resume bool) {
+	go l.contain(func() { // until there is nothing to be written
+		if !l.opened(resume) {
+			l.end(supervise.Exited(exitFatal))
+			return
+		}
+		l.mu.Lock()
+		l.begun, l.running = true, true
+		l.mu.Unlock()
+		l.work()
+	})
+}
+
+func (l *logger) opened(resume bool) bool {
+	defer l.u.answered()
+	return l.open(resume) == nil
+}
+
+func (u *unit) makeLogger() *logger {
+	l := &logger{u: u, pid: int32(os.Getpid()), feed: u.entry.ensureFeed(), kill: make(chan struct{})}
+	u.mu.Lock()
+	u.logger = l
+	u.mu.Unlock()
+	return l
+}
+
+func (u *unit) dropLogger(l *logger) {
+	u.mu.Lock()
+	if u.logger == l {
+		u.logger = nil
+	}
+	u.mu.Unlock()
+}
+
+func (u *unit) hasLogger() *logger {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.logger
+}
+
+// contain keeps a panic from the others, and ends a writer that was killed.
+func (l *logger) contain(f func()) {
+	defer func() {
+		switch r := recover(); r {
+		case nil:
+		case errKilled:
+			l.release()
+			l.fall()
+		default:
+			l.release()
+			l.u.Panicked(r)
+			l.u.k.report(Warning, l.u.name(), string(debug.Stack()), "", nil)
+			if l.retire() && l.writer != nil {
+				l.writer.Drop()
+			}
+			l.u.Break()
+		}
+	}()
+	f()
+}
+
+// open reads the script and opens what it names. What is wrong is said once.
+func (l *logger) open(resume bool) error {
+	text, err := servicedir.LogScript(l.u.dir.FD)
+	var words []string
+	if err == nil {
+		words, err = logwriter.SplitScript(text)
+	}
+	if err != nil {
+		l.complain("read", l.u.name()+"/"+servicedir.LogScriptName, err)
+		return err
+	}
+	script := logwriter.ParseMultilog(words)
+	script.Resume = resume
+	host := &logwriter.Host{Trouble: l.trouble, Process: l.process, Alert: func(b []byte) { _, _ = os.Stderr.Write(b) }}
+	for try := 0; ; try++ {
+		if l.writer, err = script.Open(l.u.dir.FD, host); err == nil {
+			break
+		}
+		t, _ := errors.AsType[*logwriter.Trouble](err)
+		if t.Step == logwriter.StepLock && t.Err == unix.EAGAIN && try < logLocks {
+			time.Sleep(lockPoll)
+			continue
+		}
+		l.complain(logwriter.MultilogFatal(t), "", t.Err)
+		return err
+	}
+	l.u.logFault = ""
+	l.disks = l.u.k.disksOf(l.writer.Devices())
+	return nil
+}
+
+func (l *logger) complain(verb, object string, err error) {
+	if text := verb + object + err.Error(); l.u.logFault != text {
+		l.u.logFault = text
+		if object == "" {
+			verb = l.u.name() + ": " + verb + ": " + err.Error()
+			err = nil
+		}
+		l.u.k.report(Fatal, l.u.name(), verb, object, err)
+	}
+}
+
+// rouse has it look for something to do.
+func (l *logger) rouse() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rouseLocked()
+}
+
+func (l *logger) rouseLocked() {
+	l.roused = true
+	if l.begun && !l.running && !l.gone {
+		l.running = true
+		go l.contain(l.work) // ends when there is nothing to do
+	}
+}
+
+// take is a signal to it. As with multilog, TERM and ALRM mean something; HUP, which
+// would end that, has the script read again as well. A line that has come in part is
+// left for whoever reads next.
+func (l *logger) take(sig syscall.Signal) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch sig {
+	case unix.SIGSTOP, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
+		l.paused = true
+		return
+	case unix.SIGCONT:
+		l.paused = false
+	case unix.SIGALRM:
+		l.rotate = true
+	case unix.SIGTERM, unix.SIGHUP:
+		l.ends = true
+	case unix.SIGCHLD, unix.SIGURG, unix.SIGWINCH, 0:
+		return
+	default:
+		if l.signal == 0 {
+			l.signal = sig
+			close(l.kill)
+		}
+	}
+	l.rouseLocked()
+}
+
+// work writes until there is nothing to be written.
+func (l *logger) work() {
+	if time.Since(l.last) < logBusy {
+		time.Sleep(logNap)
+	}
+	for {
+		l.mu.Lock()
+		l.roused = false
+		paused, rotate, ends, signal := l.paused, l.rotate, l.ends, l.signal
+		if signal != 0 {
+			l.mu.Unlock()
+			l.fall()
+			return
+		}
+		if paused {
+			l.running = false
+			l.mu.Unlock()
+			return
+		}
+		l.rotate = false
+		l.mu.Unlock()
+
+		l.acquire()
+		if rotate {
+			l.writer.Rotate()
+		}
+		if ends && !l.writer.Inside() {
+			l.writer.Close()
+			l.release()
+			l.end(0)
+			return
+		}
+		n, eof, err := l.feed.Step(l.writer, ends)
+		if eof {
+			l.writer.Close()
+		}
+		l.release()
+		l.said = "" // whatever it was is over
+		switch {
+		case err != nil:
+			l.complain("read", "log pipe of "+l.u.entry.name, err)
+			l.writer.Drop()
+			l.end(supervise.Exited(exitFatal))
+			return
+		case eof:
+			l.end(0)
+			return
+		case n > 0:
+			continue
+		}
+		l.last = time.Now()
+		l.mu.Lock()
+		if l.roused {
+			l.mu.Unlock()
+			continue
+		}
+		l.running = false
+		if l.feed.Left() {
+			l.lookLater()
+		} else if err := l.u.k.pump.Once(l.feed.Pipe, logToken|uint64(l.u.token)); err != nil {
+			l.lookLater()
+		}
+		l.mu.Unlock()
+		return
+	}
+}
+
+// lookLater is for where nobody tells. l.mu is held.
+func (l *logger) lookLater() {
+	if l.again == nil {
+		l.again = time.AfterFunc(logLook, l.rouse)
+		return
+	}
+	l.again.Reset(logLook)
+}
+
+// fall is the end by a signal: all is left as it is.
+func (l *logger) fall() {
+	l.mu.Lock()
+	sig := l.signal
+	l.mu.Unlock()
+	if l.writer != nil {
+		l.writer.Drop()
+	}
+	l.end(supervise.WaitStatus(sig))
+}
+
+// retire has nothing come after, and tells whether this is the first time.
+func (l *logger) retire() bool {
+	l.mu.Lock()
+	first := !l.gone
+	l.gone, l.running = true, false
+	if l.again != nil {
+		l.again.Stop()
+	}
+	l.mu.Unlock()
+	l.u.dropLogger(l)
+	return first
+}
+
+// end tells the machine.
+func (l *logger) end(st supervise.WaitStatus) {
+	if l.retire() {
+		l.u.Died(l.pid, uint32(st))
+	}
+}
+
+// trouble says what is wrong, unless it has just said so, and waits. Meanwhile others
+// may write to the same disk.
+func (l *logger) trouble(t logwriter.Trouble) {
+	text := logwriter.MultilogWarning(t)
+	full := text
+	if t.Err != nil {
+		full += t.Err.Error()
+	}
+	if full != l.said {
+		l.said = full
+		verb := l.u.name() + ": " + text + ", pausing"
+		if t.Err != nil {
+			verb += ": " + t.Err.Error()
+		}
+		l.u.k.report(Warning, l.u.name(), verb, "", nil)
+	}
+	holding := l.holding
+	l.release()
+	timer := time.NewTimer(logRetry)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.kill:
+		panic(errKilled)
+	}
+	if holding {
+		l.acquire()
+	}
+}
+
+// process runs a processor.
+func (l *logger) process(p logwriter.Processor) (status syscall.WaitStatus, step logwriter.Step, err error) {
+	program, err := spawn.NewProgram("/bin/sh", "sh", "-c", p.Command)
+	if err != nil {
+		return 0, logwriter.StepFork, err
+	}
+	o := &processor{started: make(chan error, 1), died: make(chan uint32, 1)}
+	o.request = spawn.Request{
+		Owner: o, Program: program, Dir: p.Dir, Stdin: p.Stdin, Stdout: p.Stdout, Journal: -1,
+		Notify: p.State, At: 4, Lock: &spawn.Passed{FD: p.NewState, At: 5},
+	}
+	holding := l.holding
+	l.release()
+	defer func() {
+		if holding {
+			l.acquire()
+		}
+	}()
+	l.u.k.spawner.Spawn(&o.request)
+	if err := <-o.started; err != nil {
+		return 0, logwriter.StepFork, err
+	}
+	select {
+	case st := <-o.died:
+		return syscall.WaitStatus(st), 0, nil
+	case <-l.kill:
+		_ = l.u.k.table.Signal(o.pid, unix.SIGKILL, false)
+		<-o.died
+		holding = false
+		panic(errKilled)
+	}
+}
+
+// processor is who a processor is started for.
+type processor struct {
+	request spawn.Request
+	pid     int32
+	started chan error
+	died    chan uint32
+}
+
+// Started implements spawn.Owner.
+func (o *processor) Started(pid int32, _ time.Time) { o.pid = pid }
+
+// Proceed implements spawn.Owner.
+func (o *processor) Proceed() { o.started <- nil }
+
+// StartFailed implements spawn.Owner.
+func (o *processor) StartFailed(err error, _ bool, _ time.Time) { o.started <- err }
+
+// Slow implements spawn.Owner.
+func (o *processor) Slow() {}
+
+// Died implements reap.Owner.
+func (o *processor) Died(_ int32, status uint32) { o.died <- status }
+
+// acquire takes what it needs to write, and release gives it back. They do nothing
+// the second time.
+func (l *logger) acquire() {
+	if l.holding {
+		return
+	}
+	for _, d := range l.disks {
+		d.turns <- struct{}{}
+	}
+	l.u.k.logs.enter()
+	l.holding = true
+}
+
+func (l *logger) release() {
+	if !l.holding {
+		return
+	}
+	l.holding = false
+	l.u.k.logs.leave()
+	for _, d := range l.disks {
+		<-d.turns
+	}
+}
+
+// disk is a file system that logs are written to. A few writers at a time are all that
+// it can do with; so if it hangs, it has no more of our threads and buffers than those,
+// and the logs on other ones go on.
+type disk struct{ turns chan struct{} }
+
+const diskTurns = 4
+
+// disksOf are those with the given numbers, which are in order.
+func (k *kernel) disksOf(devices []uint64) []*disk {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.logDisks == nil {
+		k.logDisks = make(map[uint64]*disk)
+	}
+	list := make([]*disk, 0, len(devices))
+	for _, dev := range devices {
+		d := k.logDisks[dev]
+		if d == nil {
+			d = &disk{make(chan struct{}, diskTurns)}
+			k.logDisks[dev] = d
+		}
+		list = append(list, d)
+	}
+	return list
+}
+
+// stillness is for all writers at once: in between two blocks, or so that they stay
+// there.
+type stillness struct {
+	mu      sync.Mutex
+	writing int
+	still   bool
+	changed chan struct{} // closed at a change that somebody waits for, or nil
+}
+
+func (s *stillness) enter() {
+	s.mu.Lock()
+	for s.still {
+		s.wait(nil)
+	}
+	s.writing++
+	s.mu.Unlock()
+}
+
+func (s *stillness) leave() {
+	s.mu.Lock()
+	s.writing--
+	s.tell()
+	s.mu.Unlock()
+}
+
+// Pause returns when nobody writes, and nobody will until Resume; or when one takes
+// too long: what that is at may be written again.
+func (s *stillness) Pause(patience time.Duration) {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.still = true
+	for s.writing > 0 {
+		if !s.wait(timer.C) {
+			return
+		}
+	}
+}
+
+func (s *stillness) Resume() {
+	s.mu.Lock()
+	s.still = false
+	s.tell()
+	s.mu.Unlock()
+}
+
+// wait waits for a change. It is false if late comes first. s.mu is held.
+func (s *stillness) wait(late <-chan time.Time) bool {
+	if s.changed == nil {
+		s.changed = make(chan struct{})
+	}
+	c := s.changed
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	select {
+	case <-c:
+		return true
+	case <-late:
+		return false
+	}
+}
+
+// tell is a change. s.mu is held.
+func (s *stillness) tell() {
+	if s.changed != nil {
+		close(s.changed)
+		s.changed = nil
+	}
+}
