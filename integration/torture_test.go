@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -89,6 +90,10 @@ type torture struct {
 	want   map[string]status.Want
 	killed map[string]bool // processes, by service and pid
 	gaps   map[string]int  // log services that were killed
+	wrote  bool            // there are none: the scanner writes the logs itself
+	kills  int             // of the scanner
+	last   int             // line that was there again
+	twice  int             // lines that were
 }
 
 // TestTorture kills or upgrades the scanner at random instants, and kills services and
@@ -98,16 +103,24 @@ type torture struct {
 // UPKEEP_TORTURE=SERVICESxROUNDS changes the size.
 func TestTorture(t *testing.T) {
 	t.Parallel()
-	tortureScanner(t, false)
+	tortureScanner(t, false, false)
 }
 
 // TestTortureApart is the same with the state apart from the definitions.
 func TestTortureApart(t *testing.T) {
 	t.Parallel()
-	tortureScanner(t, true)
+	tortureScanner(t, true, false)
 }
 
-func tortureScanner(t *testing.T, apart bool) {
+// TestTortureLogger is the same with logs that the scanner writes itself, which are
+// rotated all the time: no line is lost, and none is there twice but those of a block
+// that was being written when the scanner was killed.
+func TestTortureLogger(t *testing.T) {
+	t.Parallel()
+	tortureScanner(t, false, true)
+}
+
+func tortureScanner(t *testing.T, apart, logger bool) {
 	services, rounds := 12, 12
 	if size := os.Getenv("UPKEEP_TORTURE"); size != "" {
 		if _, err := fmt.Sscanf(size, "%dx%d", &services, &rounds); err != nil {
@@ -118,7 +131,7 @@ func tortureScanner(t *testing.T, apart bool) {
 	t.Logf("%d services, %d rounds, seed %d", services, rounds, seed)
 	v := &torture{
 		random: rand.New(rand.NewPCG(seed, 0)),
-		want:   map[string]status.Want{}, killed: map[string]bool{}, gaps: map[string]int{},
+		want:   map[string]status.Want{}, killed: map[string]bool{}, gaps: map[string]int{}, wrote: logger,
 	}
 	files := tree{}
 	// All together write at most ten thousand lines a second: more would only
@@ -127,7 +140,11 @@ func tortureScanner(t *testing.T, apart bool) {
 	for i := range services {
 		name := fmt.Sprintf("s%d", i)
 		files["service/"+name+"/run!"] = "#!/bin/sh\nexec scribe " + pace.String() + "\n"
-		files["service/"+name+"/log/run!"] = "#!/bin/sh\nexec keeper\n"
+		if logger {
+			files["service/"+name+"/log/multilog"] = "t s4096 n1000000 ./main\n"
+		} else {
+			files["service/"+name+"/log/run!"] = "#!/bin/sh\nexec keeper\n"
+		}
 		v.names = append(v.names, name)
 		v.want[name] = status.WantUp
 	}
@@ -150,6 +167,7 @@ func tortureScanner(t *testing.T, apart bool) {
 			upgrades++
 			continue
 		}
+		v.kills++
 		v.crash(func() {
 			for range v.random.IntN(3) {
 				v.disturb(false)
@@ -170,7 +188,7 @@ func tortureScanner(t *testing.T, apart bool) {
 		n, missing := v.audit(name)
 		total, lost = total+n, lost+missing
 	}
-	t.Logf("%d lines, and %d missing, of killed log services", total, lost)
+	t.Logf("%d lines, and %d missing, of killed log services; %d twice, of killed writers", total, lost, v.twice)
 }
 
 // pause lets a random time pass: what is done next comes at any instant.
@@ -204,6 +222,10 @@ func (v *torture) disturb(scanner bool) {
 	switch what := v.random.IntN(6); {
 	case what == 0:
 		v.killLast(name)
+	case what == 1 && v.wrote:
+		if scanner {
+			v.tell(name+"/log", []string{"t", "h", "a", "pc"}[v.random.IntN(4)])
+		}
 	case what == 1:
 		if v.killLast(name + "/log") {
 			v.gaps[name]++
@@ -273,6 +295,36 @@ func (v *torture) book(name string) string {
 	return string(b)
 }
 
+// logged is what is in the log of a service, in its order.
+func (v *torture) logged(name string) string {
+	v.t.Helper()
+	if !v.wrote {
+		return v.book(name + "/log/lines")
+	}
+	main := v.dir(name, "log/main")
+	files, err := os.ReadDir(main) // in the order of their names
+	if err != nil && !os.IsNotExist(err) {
+		v.t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, f := range files {
+		if f.Name()[0] != '@' && f.Name() != "current" {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(main, f.Name()))
+		if err != nil {
+			v.t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if len(line) < 26 || line[0] != '@' || line[25] != ' ' {
+				v.t.Fatalf("%s: %q has no label", name, line)
+			}
+			b.WriteString(line[26:])
+		}
+	}
+	return b.String()
+}
+
 // audit looks at the books of a service and its log service.
 func (v *torture) audit(name string) (lines, missing int) {
 	t := v.t
@@ -295,15 +347,23 @@ func (v *torture) audit(name string) (lines, missing int) {
 			t.Errorf("%s: process %s ended without a reason", name, pid)
 		}
 	}
-	next, gaps := map[string]int{}, 0
+	next, gaps, twice := map[string]int{}, 0, 0
 	var places []string
-	for line := range strings.Lines(v.book(name + "/log/lines")) {
+	again := false
+	for line := range strings.Lines(v.logged(name)) {
 		pid, number, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		n, err := strconv.Atoi(number)
 		if err != nil {
 			t.Fatalf("%s: %q", name, line)
 		}
 		switch want := next[pid]; {
+		case n < want && v.wrote:
+			// All of it up to where it was.
+			if twice++; again && n != v.last+1 && n != 0 {
+				t.Errorf("%s: %q after %d, again", name, line, v.last)
+			}
+			again, v.last = true, n
+			continue
 		case n < want:
 			t.Errorf("%s: line %q is there twice", name, line)
 		case n > want:
@@ -312,8 +372,14 @@ func (v *torture) audit(name string) (lines, missing int) {
 			places = append(places, fmt.Sprintf("%s from %d to %d", pid, want, n-1))
 		}
 		next[pid] = n + 1
+		again = false
 		lines++
 	}
+	// What a pipe holds is the most that can be in flight.
+	if most := (v.kills + 1) * 64 << 10 / len("1 1\n"); twice > most {
+		t.Errorf("%s: %d lines are there twice", name, twice)
+	}
+	v.twice += twice
 	for pid, n := range ended {
 		if next[pid] < n {
 			gaps++
