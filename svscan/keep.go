@@ -46,6 +46,10 @@ func (s *Scanner) seekKeeper() {
 		return // there is none
 	}
 	kept, err := c.All()
+	if err == unix.ECONNRESET {
+		c.Close()
+		return // it was about to leave, with nothing to keep
+	}
 	if err != nil {
 		c.Close()
 		s.k.report(Warning, "", "ask", "the keeper of log pipes", err)
@@ -124,12 +128,12 @@ func (s *Scanner) keeperGone(c *keeper.Client) {
 	if s.left || s.stop && len(s.entries) == 0 {
 		return
 	}
+	s.k.report(Warning, "", "the keeper of log pipes is gone, starting another", "", nil)
 	const pace = time.Second
 	if d := pace - time.Since(s.keeping.made); d > 0 {
 		time.AfterFunc(d, func() { s.post(message{kind: msgKeepAgain}) })
 		return
 	}
-	s.k.report(Warning, "", "the keeper of log pipes is gone, starting another", "", nil)
 	s.keepAgain()
 }
 

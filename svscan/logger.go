@@ -191,8 +191,7 @@ func (l *logger) complain(verb, object string, err error) {
 	if text := verb + object + err.Error(); l.u.logFault != text {
 		l.u.logFault = text
 		if object == "" {
-			verb = l.u.name() + ": " + verb + ": " + err.Error()
-			err = nil
+			verb = l.u.name() + ": " + verb
 		}
 		l.u.k.report(Fatal, l.u.name(), verb, object, err)
 	}
@@ -357,11 +356,7 @@ func (l *logger) trouble(t logwriter.Trouble) {
 	}
 	if full != l.said {
 		l.said = full
-		verb := l.u.name() + ": " + text + ", pausing"
-		if t.Err != nil {
-			verb += ": " + t.Err.Error()
-		}
-		l.u.k.report(Warning, l.u.name(), verb, "", nil)
+		l.u.k.report(Warning, l.u.name(), l.u.name()+": "+text+", pausing", "", t.Err)
 	}
 	holding := l.holding
 	l.release()

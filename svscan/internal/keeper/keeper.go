@@ -129,6 +129,13 @@ type keeper struct {
 // keep any more. Signals to the scanner's process group are not meant for it.
 func Run(listen int) {
 	signal.Notify(make(chan os.Signal, 1), unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE, unix.SIGALRM)
+	if null, err := unix.Open("/dev/null", unix.O_RDWR, 0); err == nil {
+		// It has nothing to say, and who reads what the scanner says waits for the end.
+		for _, fd := range []int{1, 2} {
+			_ = unix.Dup3(null, fd, 0)
+		}
+		unix.Close(null)
+	}
 	run(listen)
 }
 
@@ -142,7 +149,7 @@ func run(listen int) {
 		var ids []servicedir.Identity
 		if k.client >= 0 {
 			fds = append(fds, unix.PollFd{Fd: int32(k.client), Events: unix.POLLIN})
-		} else if fds, ids = k.watch(fds); len(k.pipes) == 0 {
+		} else if fds, ids = k.watch(fds); len(k.pipes) == 0 && !waits(listen) {
 			return
 		}
 		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
@@ -213,12 +220,7 @@ func (k *keeper) accept() {
 		return
 	}
 	if k.client >= 0 {
-		for { // what the last one has said is still true
-			if k.obeyNow() {
-				break
-			}
-		}
-		unix.Close(k.client)
+		k.leave()
 	}
 	k.client = fd
 	for id, p := range k.pipes {
@@ -246,9 +248,19 @@ func (k *keeper) close() {
 	}
 }
 
+// leave is the end of a client. What it has said is still true.
 func (k *keeper) leave() {
+	for !k.obeyNow() {
+	}
 	unix.Close(k.client)
 	k.client = -1
+}
+
+// waits tells whether somebody wants to connect.
+func waits(listen int) bool {
+	p := []unix.PollFd{{Fd: int32(listen), Events: unix.POLLIN}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n == 1 && p[0].Revents&unix.POLLIN != 0
 }
 
 // obeyNow takes a message of the client that is there already. It is true if there is

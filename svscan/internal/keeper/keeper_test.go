@@ -137,6 +137,47 @@ func TestKeeper(t *testing.T) {
 	}
 }
 
+// TestQueue: a client that is gone before the keeper has looked was one all the same,
+// and one that comes meanwhile gets what it gave.
+func TestQueue(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "keeper")
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	must(t, unix.Bind(fd, &unix.SockaddrUnix{Name: path}))
+	must(t, unix.Listen(fd, 16))
+	id := servicedir.Identity{Dev: 1, Ino: 2}
+	p := pipe(t)
+	write(t, p[1], "text")
+	for i := range 3 {
+		c, err := Connect(path)
+		must(t, err)
+		if i == 1 {
+			must(t, c.Pipe(id, p[0]))
+		}
+		c.Close()
+	}
+	unix.Close(p[0])
+	unix.Close(p[1])
+	last, err := Connect(path)
+	must(t, err)
+	defer last.Close()
+	ended := make(chan struct{})
+	go func() {
+		run(fd)
+		close(ended)
+	}()
+	all, err := last.All()
+	must(t, err)
+	if got := read(t, all[id].Read); got != "text" {
+		t.Errorf("%q", got)
+	}
+	unix.Close(all[id].Read)
+	must(t, last.Quit())
+	<-ended
+	unix.Close(fd)
+}
+
 // TestQuit: it leaves when it is told to, and a client hears of that.
 func TestQuit(t *testing.T) {
 	t.Parallel()
