@@ -121,6 +121,7 @@ type kernel struct {
 	keeper   atomic.Pointer[keeper.Client]
 	logs     stillness
 	logDisks map[uint64]*disk // by number; under mu
+	scripts  scripts
 
 	main atomic.Pointer[unit] // of Config.Main, once there is one
 

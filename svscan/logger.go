@@ -3,7 +3,6 @@ package svscan
 import (
 	"errors"
 	"os"
-	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -26,13 +25,14 @@ type logger struct {
 	u     *unit
 	pid   int32
 	feed  *logwriter.Feed
-	kill  chan struct{} // closed by a signal that ends it at once
-	again *time.Timer   // looks at a line that comes too slowly; made when it is needed
+	again *time.Timer // looks at a line that comes too slowly; made when it is needed
+	disk  *disk       // that it waits for its turn at
 
 	mu      sync.Mutex
-	begun   bool // from here on it may be roused
-	running bool // its goroutine is at work
-	roused  bool // and there is more to be done
+	kill    chan struct{} // closed by a signal that ends it at once; made by who waits
+	begun   bool          // from here on it may be roused
+	running bool          // its goroutine is at work
+	roused  bool          // and there is more to be done
 	paused  bool
 	rotate  bool
 	ends    bool
@@ -41,11 +41,12 @@ type logger struct {
 
 	// The rest belongs to who runs.
 
-	writer  *logwriter.Writer
-	disks   []*disk // to write to, in the order in which they are taken
-	holding bool    // they are taken, and the scanner is not to become another program
-	said    string  // the last warning
-	last    time.Time
+	writer *logwriter.Writer
+	others []*disk // to write to as well, in the order in which turns are taken
+	turn   bool    // it has its turn
+	inside bool    // and those at others, and the scanner is not to become another program
+	said   string  // the last warning
+	last   time.Time
 }
 
 const (
@@ -96,15 +97,22 @@ func (l *logger) resume(m *supervise.Machine, exec bool) {
 // run opens what there is to be opened, and then has it write. Somebody has counted
 // it as a start: the directory stays open so long.
 func (l *logger) run(resume bool) {
-	go l.contain(func() { // until there is nothing to be written
-		if !l.opened(resume) {
-			l.end(supervise.Exited(exitFatal))
-			return
-		}
-		l.mu.Lock()
-		l.begun, l.running = true, true
-		l.mu.Unlock()
-		l.work()
+	l.disk = l.u.k.diskOf(servicedir.Device(l.u.dir.FD))
+	l.disk.enter(func() {
+		l.contain(func() {
+			l.turn = true
+			if !l.opened(resume) {
+				l.release()
+				l.end(supervise.Exited(exitFatal))
+				return
+			}
+			l.release()
+			l.settle()
+			l.mu.Lock()
+			l.begun, l.running = true, true
+			l.mu.Unlock()
+			l.disk.enter(l.work)
+		})
 	})
 }
 
@@ -113,8 +121,19 @@ func (l *logger) opened(resume bool) bool {
 	return l.open(resume) == nil
 }
 
+// settle finds out where it has to wait for its turn.
+func (l *logger) settle() {
+	for i, dev := range l.writer.Devices() {
+		if d := l.u.k.diskOf(dev); i == 0 {
+			l.disk = d
+		} else {
+			l.others = append(l.others, d)
+		}
+	}
+}
+
 func (u *unit) makeLogger() *logger {
-	l := &logger{u: u, pid: int32(os.Getpid()), feed: u.entry.ensureFeed(), kill: make(chan struct{})}
+	l := &logger{u: u, pid: int32(os.Getpid()), feed: u.entry.ensureFeed()}
 	u.mu.Lock()
 	u.logger = l
 	u.mu.Unlock()
@@ -146,7 +165,6 @@ func (l *logger) contain(f func()) {
 		default:
 			l.release()
 			l.u.Panicked(r)
-			l.u.k.report(Warning, l.u.name(), string(debug.Stack()), "", nil)
 			if l.retire() && l.writer != nil {
 				l.writer.Drop()
 			}
@@ -159,15 +177,14 @@ func (l *logger) contain(f func()) {
 // open reads the script and opens what it names. What is wrong is said once.
 func (l *logger) open(resume bool) error {
 	text, err := servicedir.LogScript(l.u.dir.FD)
-	var words []string
+	var script logwriter.Multilog
 	if err == nil {
-		words, err = logwriter.SplitScript(text)
+		script, err = l.u.k.scripts.parse(text)
 	}
 	if err != nil {
 		l.complain("read", l.u.name()+"/"+servicedir.LogScriptName, err)
 		return err
 	}
-	script := logwriter.ParseMultilog(words)
 	script.Resume = resume
 	host := &logwriter.Host{Trouble: l.trouble, Process: l.process, Alert: func(b []byte) { _, _ = os.Stderr.Write(b) }}
 	for try := 0; ; try++ {
@@ -183,7 +200,6 @@ func (l *logger) open(resume bool) error {
 		return err
 	}
 	l.u.logFault = ""
-	l.disks = l.u.k.disksOf(l.writer.Devices())
 	return nil
 }
 
@@ -208,7 +224,7 @@ func (l *logger) rouseLocked() {
 	l.roused = true
 	if l.begun && !l.running && !l.gone {
 		l.running = true
-		go l.contain(l.work) // ends when there is nothing to do
+		l.disk.enter(l.work)
 	}
 }
 
@@ -233,14 +249,28 @@ func (l *logger) take(sig syscall.Signal) {
 	default:
 		if l.signal == 0 {
 			l.signal = sig
-			close(l.kill)
+			if l.kill != nil {
+				close(l.kill)
+			}
 		}
 	}
 	l.rouseLocked()
 }
 
-// work writes until there is nothing to be written.
+// work writes until there is nothing to be written, or somebody else waits. It has its
+// turn at the disk.
 func (l *logger) work() {
+	l.contain(func() {
+		l.turn = true
+		if l.write() {
+			l.release()
+			l.disk.enter(l.work)
+		}
+	})
+}
+
+// write tells whether it wants another turn. If not, it may be running again already.
+func (l *logger) write() (again bool) {
 	if time.Since(l.last) < logBusy {
 		time.Sleep(logNap)
 	}
@@ -250,18 +280,18 @@ func (l *logger) work() {
 		paused, rotate, ends, signal := l.paused, l.rotate, l.ends, l.signal
 		if signal != 0 {
 			l.mu.Unlock()
+			l.release()
 			l.fall()
-			return
+			return false
 		}
 		if paused {
-			l.running = false
 			l.mu.Unlock()
-			return
+			return l.rest(func() {})
 		}
 		l.rotate = false
 		l.mu.Unlock()
 
-		l.acquire()
+		l.enter()
 		if rotate {
 			l.writer.Rotate()
 		}
@@ -269,41 +299,53 @@ func (l *logger) work() {
 			l.writer.Close()
 			l.release()
 			l.end(0)
-			return
+			return false
 		}
 		n, eof, err := l.feed.Step(l.writer, ends)
 		if eof {
 			l.writer.Close()
 		}
-		l.release()
+		l.leave()
 		l.said = "" // whatever it was is over
 		switch {
 		case err != nil:
 			l.complain("read", "log pipe of "+l.u.entry.name, err)
 			l.writer.Drop()
+			l.release()
 			l.end(supervise.Exited(exitFatal))
-			return
+			return false
 		case eof:
+			l.release()
 			l.end(0)
-			return
+			return false
+		case n > 0 && l.disk.wanted():
+			return true
 		case n > 0:
 			continue
 		}
 		l.last = time.Now()
-		l.mu.Lock()
-		if l.roused {
-			l.mu.Unlock()
-			continue
-		}
-		l.running = false
-		if l.feed.Left() {
-			l.lookLater()
-		} else if err := l.u.k.pump.Once(l.feed.Pipe, logToken|uint64(l.u.token)); err != nil {
-			l.lookLater()
-		}
-		l.mu.Unlock()
-		return
+		return l.rest(func() {
+			if l.feed.Left() {
+				l.lookLater()
+			} else if err := l.u.k.pump.Once(l.feed.Pipe, logToken|uint64(l.u.token)); err != nil {
+				l.lookLater()
+			}
+		})
 	}
+}
+
+// rest gives the turn back until there is something to do, of which arm sees to it
+// that it is told. If there is already, it returns true.
+func (l *logger) rest(arm func()) (again bool) {
+	l.release()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.roused {
+		return true
+	}
+	l.running = false
+	arm()
+	return false
 }
 
 // lookLater is for where nobody tells. l.mu is held.
@@ -358,17 +400,40 @@ func (l *logger) trouble(t logwriter.Trouble) {
 		l.said = full
 		l.u.k.report(Warning, l.u.name(), l.u.name()+": "+text+", pausing", "", t.Err)
 	}
-	holding := l.holding
-	l.release()
+	back := l.stepAside()
 	timer := time.NewTimer(logRetry)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-l.kill:
+	case <-l.killed():
 		panic(errKilled)
 	}
-	if holding {
-		l.acquire()
+	back()
+}
+
+// killed is closed by a signal that ends it at once.
+func (l *logger) killed() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.kill == nil {
+		l.kill = make(chan struct{})
+		if l.signal != 0 {
+			close(l.kill)
+		}
+	}
+	return l.kill
+}
+
+// stepAside lets others write meanwhile, and back ends that.
+func (l *logger) stepAside() (back func()) {
+	inside := l.inside
+	l.release()
+	return func() {
+		l.disk.wait()
+		l.turn = true
+		if inside {
+			l.enter()
+		}
 	}
 }
 
@@ -383,24 +448,19 @@ func (l *logger) process(p logwriter.Processor) (status syscall.WaitStatus, step
 		Owner: o, Program: program, Dir: p.Dir, Stdin: p.Stdin, Stdout: p.Stdout, Journal: -1,
 		Notify: p.State, At: 4, Lock: &spawn.Passed{FD: p.NewState, At: 5},
 	}
-	holding := l.holding
-	l.release()
-	defer func() {
-		if holding {
-			l.acquire()
-		}
-	}()
+	back := l.stepAside()
 	l.u.k.spawner.Spawn(&o.request)
 	if err := <-o.started; err != nil {
+		back()
 		return 0, logwriter.StepFork, err
 	}
 	select {
 	case st := <-o.died:
+		back()
 		return syscall.WaitStatus(st), 0, nil
-	case <-l.kill:
+	case <-l.killed():
 		_ = l.u.k.table.Signal(o.pid, unix.SIGKILL, false)
 		<-o.died
-		holding = false
 		panic(errKilled)
 	}
 }
@@ -428,54 +488,158 @@ func (o *processor) Slow() {}
 // Died implements reap.Owner.
 func (o *processor) Died(_ int32, status uint32) { o.died <- status }
 
-// acquire takes what it needs to write, and release gives it back. They do nothing
-// the second time.
-func (l *logger) acquire() {
-	if l.holding {
-		return
-	}
-	for _, d := range l.disks {
-		d.turns <- struct{}{}
+// enter takes what it needs to write, beside its turn, and leave gives that back.
+// release gives back the turn as well. What is not taken need not be given back.
+func (l *logger) enter() {
+	for _, d := range l.others {
+		d.wait()
 	}
 	l.u.k.logs.enter()
-	l.holding = true
+	l.inside = true
+}
+
+func (l *logger) leave() {
+	if !l.inside {
+		return
+	}
+	l.inside = false
+	l.u.k.logs.leave()
+	for _, d := range l.others {
+		d.leave()
+	}
 }
 
 func (l *logger) release() {
-	if !l.holding {
-		return
-	}
-	l.holding = false
-	l.u.k.logs.leave()
-	for _, d := range l.disks {
-		<-d.turns
+	l.leave()
+	if l.turn {
+		l.turn = false
+		l.disk.leave()
 	}
 }
 
 // disk is a file system that logs are written to. A few writers at a time are all that
 // it can do with; so if it hangs, it has no more of our threads and buffers than those,
 // and the logs on other ones go on.
-type disk struct{ turns chan struct{} }
+type disk struct {
+	mu    sync.Mutex
+	busy  int
+	queue []func()
+	moved time.Time   // when a turn was over, or given
+	late  *time.Timer // made when it is needed
+}
 
-const diskTurns = 4
+const (
+	diskTurns = 4
+	// turnPatience is for what waits behind others that are stuck: a log that was not
+	// known to be on another disk.
+	turnPatience = time.Second
+)
 
-// disksOf are those with the given numbers, which are in order.
-func (k *kernel) disksOf(devices []uint64) []*disk {
+// enter has f run on a goroutine of its own when it is its turn, which ends with leave.
+func (d *disk) enter(f func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.busy < diskTurns {
+		d.give(f)
+		return
+	}
+	d.queue = append(d.queue, f)
+	if len(d.queue) > 1 {
+		return
+	}
+	if d.late == nil {
+		d.late = time.AfterFunc(turnPatience, d.hurry)
+	} else {
+		d.late.Reset(turnPatience)
+	}
+}
+
+// give begins a turn. d.mu is held.
+func (d *disk) give(f func()) {
+	d.busy++
+	d.moved = time.Now()
+	go f()
+}
+
+func (d *disk) leave() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.busy--
+	d.next(1)
+}
+
+// next gives turns to the first who wait. d.mu is held.
+func (d *disk) next(n int) {
+	for ; n > 0 && len(d.queue) > 0; n-- {
+		f := d.queue[0]
+		d.queue[0] = nil
+		if d.queue = d.queue[1:]; len(d.queue) == 0 {
+			d.queue = nil
+		}
+		d.give(f)
+	}
+}
+
+func (d *disk) hurry() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.queue) == 0 {
+		return
+	}
+	if time.Since(d.moved) >= turnPatience {
+		d.next(diskTurns)
+	}
+	d.late.Reset(turnPatience)
+}
+
+// wait returns when it is the caller's turn.
+func (d *disk) wait() {
+	c := make(chan struct{})
+	d.enter(func() { close(c) })
+	<-c
+}
+
+// wanted tells whether somebody waits for a turn.
+func (d *disk) wanted() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.queue) > 0
+}
+
+// diskOf is the one with the given number.
+func (k *kernel) diskOf(dev uint64) *disk {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.logDisks == nil {
-		k.logDisks = make(map[uint64]*disk)
-	}
-	list := make([]*disk, 0, len(devices))
-	for _, dev := range devices {
-		d := k.logDisks[dev]
-		if d == nil {
-			d = &disk{make(chan struct{}, diskTurns)}
-			k.logDisks[dev] = d
+	d := k.logDisks[dev]
+	if d == nil {
+		if k.logDisks == nil {
+			k.logDisks = make(map[uint64]*disk)
 		}
-		list = append(list, d)
+		d = new(disk)
+		k.logDisks[dev] = d
 	}
-	return list
+	return d
+}
+
+// scripts keeps the last script: in many directories there is the same.
+type scripts struct {
+	mu    sync.Mutex
+	text  string
+	last  logwriter.Multilog
+	known bool
+}
+
+func (s *scripts) parse(text []byte) (logwriter.Multilog, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known && s.text == string(text) {
+		return s.last, nil
+	}
+	words, err := logwriter.SplitScript(text)
+	if err == nil {
+		s.known, s.text, s.last = true, string(text), logwriter.ParseMultilog(words)
+	}
+	return s.last, err
 }
 
 // stillness is for all writers at once: in between two blocks, or so that they stay

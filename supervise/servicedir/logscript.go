@@ -1,9 +1,6 @@
 package servicedir
 
 import (
-	"io"
-	"os"
-
 	"golang.org/x/sys/unix"
 )
 
@@ -25,14 +22,32 @@ func LogScript(fd int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := os.NewFile(uintptr(script), LogScriptName)
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, logScriptSize+1))
-	if err != nil {
-		return nil, err
+	defer unix.Close(script)
+	text := make([]byte, 0, 128)
+	for {
+		if len(text) == cap(text) {
+			text = append(text, 0)[:len(text)]
+		}
+		n, err := unix.Read(script, text[len(text):cap(text)])
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return nil, err
+		case n == 0:
+			return text, nil
+		case len(text)+n > logScriptSize:
+			return nil, unix.EFBIG
+		default:
+			text = text[:len(text)+n]
+		}
 	}
-	if len(text) > logScriptSize {
-		return nil, unix.EFBIG
+}
+
+// Device is the number of the file system of a directory, or 0.
+func Device(fd int) uint64 {
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil {
+		return 0
 	}
-	return text, nil
+	return st.Dev
 }
