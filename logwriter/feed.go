@@ -47,7 +47,7 @@ var gears struct {
 }
 
 // mostGears is how many are kept.
-const mostGears = 4
+const mostGears = 2
 
 func takeGear() (*gear, error) {
 	gears.mu.Lock()

@@ -153,7 +153,7 @@ func (u *unit) leaf(renamed bool) (*cgroup.Leaf, error) {
 
 // prepare makes ready what the next process is to be started in.
 func (u *unit) prepare() {
-	r := &u.request
+	r := u.request
 	r.Leaf, r.Group, r.KillGroup = nil, false, false
 	r.Mark[servicedir.MarkLife] &^= servicedir.MarkLeaf | servicedir.MarkGroup
 	c := u.hasCage()
@@ -182,9 +182,9 @@ func (u *unit) prepare() {
 // startPrepared starts a script that needs what is in the directory.
 func (u *unit) startPrepared() {
 	u.mu.Lock()
-	script, builtin := u.script, u.builtin
+	script, writes := u.script, u.writes
 	u.mu.Unlock()
-	if builtin && script == supervise.ScriptRun {
+	if writes {
 		u.startLogger()
 		return
 	}
@@ -192,7 +192,7 @@ func (u *unit) startPrepared() {
 		return
 	}
 	u.prepare()
-	u.spawn(&u.request, u.programOf(script), u)
+	u.spawn(u.request, u.programOf(script), u)
 }
 
 func (u *unit) makeLeaf(c *cage) error {

@@ -30,6 +30,7 @@ const keeperSocket = ".svscan-pipes"
 // keeping is what the scanner knows of its keeper.
 type keeping struct {
 	sought bool // the one of a former scanner
+	any    bool // there was something to keep
 	kept   map[servicedir.Identity]keeper.Pipes
 	made   time.Time
 	fault  string // what was said

@@ -1,6 +1,8 @@
 package svscan
 
 import (
+	"runtime/debug"
+
 	"golang.org/x/sys/unix"
 
 	"upkeep/logwriter"
@@ -129,7 +131,10 @@ func (s *Scanner) keepPipe(e *entry) {
 	if e.feed.Load() == nil || e.pipe[0] < 0 || e.extra > 0 {
 		return
 	}
-	e.extra = fdsLogger
+	if e.extra = fdsLogger; !s.keeping.any {
+		s.keeping.any = true
+		debug.SetGCPercent(50) // opening logs leaves much behind, in between what stays
+	}
 	s.promised += e.extra
 	s.needKeeper()
 	s.hand(e)

@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"upkeep/logwriter"
 )
 
 // trim gives back what only the start of many services needed: threads, the
@@ -16,6 +18,8 @@ import (
 // comes back from the page cache, alone and not with its neighbours.
 func trim() {
 	calm()
+	logwriter.ReleaseGears()
+	runtime.GC() // what is in a sync.Pool outlives one
 	debug.FreeOSMemory()
 	trimThreads()
 	smaps, err := os.ReadFile("/proc/self/smaps")

@@ -44,9 +44,10 @@ type unit struct {
 	lock      *serviceLock  // where it has lock-fd; likewise
 	logger    *logger       // that writes the log instead of a process; likewise
 	builtin   bool          // it is to be one; likewise
+	writes    bool          // the start under way is its; likewise
 	logFault  string        // why it could not be opened, as it was reported
 
-	request spawn.Request                    // for run, finish and the like: one at a time
+	request *spawn.Request                   // for run, finish and the like: one at a time; made for the first
 	timers  *[supervise.Timers]*time.Timer   // made when the first is armed
 	faults  [supervise.Scripts]syscall.Errno // why each could not be started last time, as it was reported
 
@@ -379,6 +380,14 @@ func (u *unit) ReadControl() (byte, bool) {
 func (u *unit) Spawn(s supervise.Script, life uint32, last supervise.WaitStatus) {
 	u.mu.Lock()
 	u.script = s
+	if u.writes = u.builtin && s == supervise.ScriptRun; u.writes {
+		u.order(jobStart)
+		u.mu.Unlock()
+		return
+	}
+	if u.request == nil {
+		u.request = new(spawn.Request)
+	}
 	u.request.Mark[servicedir.MarkLife] = uint64(s)<<32 | uint64(life)
 	if s == supervise.ScriptFinish {
 		u.finishOf = last
@@ -398,13 +407,13 @@ func (u *unit) start() {
 	u.mu.Lock()
 	s := u.script
 	u.request.Lock = nil
-	if u.cage != nil || u.lock != nil || u.builtin {
+	if u.cage != nil || u.lock != nil {
 		u.order(jobStart)
 		u.mu.Unlock()
 		return
 	}
 	u.mu.Unlock()
-	u.spawn(&u.request, u.programOf(s), u)
+	u.spawn(u.request, u.programOf(s), u)
 }
 
 func (u *unit) programOf(s supervise.Script) *spawn.Program {
@@ -473,7 +482,7 @@ func (u *unit) startFinish() {
 		return
 	}
 	u.prepare()
-	u.spawn(&u.request, p, u)
+	u.spawn(u.request, p, u)
 }
 
 // answered is the end of a start, one way or the other.
