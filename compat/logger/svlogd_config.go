@@ -67,7 +67,9 @@ func (c *svlogdConfig) setting(what byte, value string) {
 	case 'u':
 		c.send(value)
 	case 'p':
-		c.prefix = value
+		if value != "" {
+			c.prefix = value
+		}
 	case '+', '-', 'e', 'E':
 		c.choices = append(c.choices, logwriter.Choice{
 			Pattern: logwriter.Plus(value),
