@@ -560,3 +560,20 @@ func TestSvlogdKilled(t *testing.T) {
 		"processor": {"s50000\nn0\n!cat\n", []string{"./d"}, func(r *rand.Rand) int { return 1 + r.IntN(30000) }},
 	})
 }
+
+// TestSvlogdProcessorFails: a processor that fails is run again until it succeeds,
+// while lines are logged; each failure is said, and nothing is lost.
+func TestSvlogdProcessorFails(t *testing.T) {
+	t.Parallel()
+	real, mine := peer(t, "svlogd"), ours(t, "svlogd")
+	const config = "s20\n!echo >>../count; if [ $(wc -l <../count) -lt 4 ]; then echo rubbish; echo $0 >&5; exit 7; fi; cat\n"
+	var results [2]string
+	for side, program := range []string{real, mine} {
+		s := newSite(t, tree{"d/config": config})
+		code, said := multilogRun(t, s, program, s.root, []string{"-l10", "-b20", "./d"}, []byte("0123456789\nlast\n"))
+		results[side] = fmt.Sprint(code, said, multilogTree(t, s.root))
+	}
+	if results[0] != results[1] || strings.Count(results[0], "svlogd: warning: processor failed, restart: ./d\n") != 3 {
+		t.Errorf("%s\nwant\n%s", results[1], results[0])
+	}
+}
