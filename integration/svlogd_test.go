@@ -483,34 +483,42 @@ func TestSvlogdHangupWhileProcessing(t *testing.T) {
 func TestSvlogdDiskFull(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
+	text := strings.Repeat(strings.Repeat("x", 99)+"\n", 400)
 	for _, c := range []struct{ config, said string }{
 		{"s6000\\nn5\\nN2\\n", "svlogd: warning: out of disk space, delete: ./m/d/@LABEL.s\n"},
 		{"s6000\\nn5\\n", "svlogd: pausing: unable to write to current: ./m/d: out of disk space\n"},
 	} {
-		var results []string
-		for _, program := range []string{peer(t, "svlogd"), ours(t, "svlogd")} {
-			s := newSite(t, nil)
-			text := strings.Repeat(strings.Repeat("x", 99)+"\n", 400)
-			if err := os.WriteFile(s.path("in"), []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			// In a mount namespace of its own; room is made when it is said.
-			script := `mkdir m && mount -t tmpfs -o size=128k tmpfs m && mkdir m/d && printf '` + c.config + `' >m/d/config
+		t.Run(c.said[8:15], func(t *testing.T) {
+			t.Parallel()
+			var results [2]string
+			t.Cleanup(func() {
+				if strings.Contains(c.said, "pausing") && results[0] != results[1] {
+					t.Errorf("%s: %.1000q, want %.1000q", c.config, results[1], results[0])
+				}
+			})
+			for side, program := range []string{peer(t, "svlogd"), ours(t, "svlogd")} {
+				t.Run(fmt.Sprint(side), func(t *testing.T) {
+					t.Parallel()
+					s := newSite(t, nil)
+					if err := os.WriteFile(s.path("in"), []byte(text), 0o600); err != nil {
+						t.Fatal(err)
+					}
+					// In a mount namespace of its own; room is made when it is said.
+					script := `mkdir m && mount -t tmpfs -o size=128k tmpfs m && mkdir m/d && printf '` + c.config + `' >m/d/config
 head -c 90000 /dev/zero >m/ballast
 "$0" -l 100 -b 200 ./m/d <in 2>said & pid=$!
 n=0; while ! test -s said && test $n -lt 200; do sleep 0.1; n=$((n+1)); done
 rm m/ballast
 wait $pid; echo $?; cd m/d; ls -l | cut -c1-10; cat @* current`
-			r := s.run("/usr/bin/unshare", "-m", "/bin/sh", "-c", script, program)
-			said := svlogdPlain(s.read("said"))
-			if !strings.HasPrefix(said, c.said) || strings.Trim(said, c.said) != "" || !strings.HasPrefix(r.stdout, "0\n") {
-				t.Errorf("%s: said %q, %.300q, %q", c.config, said, r.stdout, r.stderr)
+					r := s.run("/usr/bin/unshare", "-m", "/bin/sh", "-c", script, program)
+					said := svlogdPlain(s.read("said"))
+					if n := len(said) / len(c.said); n == 0 || said != strings.Repeat(c.said, n) || !strings.HasPrefix(r.stdout, "0\n") {
+						t.Errorf("%s: said %q, %.300q, %q", c.config, said, r.stdout, r.stderr)
+					}
+					results[side] = r.stdout
+				})
 			}
-			results = append(results, r.stdout)
-		}
-		if strings.Contains(c.said, "pausing") && results[0] != results[1] {
-			t.Errorf("%s: %.1000q, want %.1000q", c.config, results[1], results[0])
-		}
+		})
 	}
 }
 

@@ -28,8 +28,9 @@ const (
 //
 // Unlike the original it leaves its input in the pipe until it has been written; it
 // logs the last line even if it has no end, and the one that TERM came in; it
-// deletes old files of either kind, but not the one that is being processed; a processor goes on over
-// HUP; and one that fails again and again is started once a second.
+// deletes old files of either kind, but not the one that is being processed; a
+// processor goes on over HUP; and one that fails again and again is started once a
+// second.
 //
 // Exit code: 0 at the end of input or after TERM; 111 for wrong usage and if no
 // directory can be used.
@@ -49,7 +50,7 @@ func Svlogd(env *cli.Env, args []string) int {
 	if p.in, err = logwriter.OpenInput(int(env.Stdin)); err != nil {
 		return env.Fatal("svlogd", "unable to prepare to read", err)
 	}
-	p.in.Allow(o.line)
+	p.in.Allow(o.window())
 	go p.heed(signals)
 	return p.run(o)
 }
@@ -61,6 +62,9 @@ type svlogdOptions struct {
 	replace *[256]byte
 	dirs    []string
 }
+
+// window is how much of a line is looked at: there has to be room for it.
+func (o *svlogdOptions) window() int { return min(o.line, 1<<28) }
 
 // svlogd is a running svlogd.
 type svlogd struct {
@@ -177,7 +181,7 @@ func (p *svlogd) run(o svlogdOptions) int {
 	if !some {
 		return p.env.Fatal("svlogd", "no functional log directories.", nil)
 	}
-	rules := logwriter.Rules{Window: o.line, Replace: o.replace}
+	rules := logwriter.Rules{Window: o.window(), Replace: o.replace}
 	switch {
 	case o.stamps == 1:
 		rules.Stamp = logwriter.TAI64N()

@@ -105,12 +105,13 @@ func TestSvlogdUsage(t *testing.T) {
 	t.Parallel()
 	const usage = "usage: PROG [-ttv] [-r c] [-R abc] [-l len] [-b buflen] dir ...\n\n"
 	for args, want := range map[string]string{
-		"":                          usage,
-		"-x d":                      "svlogd: illegal option -- x\n" + usage,
-		"-b":                        "svlogd: option requires an argument -- b\n" + usage,
-		"-rab d":                    usage,
-		"-l 30 -b 30 d":             usage,
-		"-l 1024 d":                 usage,
+		"":              usage,
+		"-x d":          "svlogd: illegal option -- x\n" + usage,
+		"-b":            "svlogd: option requires an argument -- b\n" + usage,
+		"-rab d":        usage,
+		"-l 30 -b 30 d": usage,
+		"-l 1024 d":     usage,
+		"-l1000000000000000 -b1000000000000001 d": "svlogd: warning: unable to open log directory: d: file does not exist\nsvlogd: fatal: no functional log directories.\n",
 		"-V d":                      "VERSION\n" + usage,
 		"d":                         "svlogd: warning: unable to open log directory: d: file does not exist\nsvlogd: fatal: no functional log directories.\n",
 		"-v /dev/null":              "svlogd: info: close: \nsvlogd: warning: unable to change directory: /dev/null: not a directory\nsvlogd: fatal: no functional log directories.\n",
