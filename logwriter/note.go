@@ -13,7 +13,6 @@ const (
 	Processed               // File is what a processor has made
 	Failed                  // a processor failed; it is started again
 	Unremoved               // File could not be deleted: Err
-	Closing                 // the directory is about to be closed
 )
 
 // Note tells what happens in a log directory.
