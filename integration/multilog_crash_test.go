@@ -32,13 +32,14 @@ func multilogKills(t *testing.T) int {
 	return n
 }
 
-// logger is a multilog that reads from a pipe which the test holds.
+// logger is a logger that reads from a pipe which the test holds.
 type logger struct {
-	s    *site
-	r, w *os.File
-	said *os.File
-	cmd  *exec.Cmd
-	args []string
+	s       *site
+	r, w    *os.File
+	said    *os.File
+	cmd     *exec.Cmd
+	program string
+	args    []string
 }
 
 func newLogger(t *testing.T, s *site, args ...string) *logger {
@@ -51,7 +52,7 @@ func newLogger(t *testing.T, s *site, args ...string) *logger {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &logger{s: s, r: r, w: w, said: said, args: args}
+	l := &logger{s: s, r: r, w: w, said: said, program: "multilog", args: args}
 	t.Cleanup(func() {
 		w.Close()
 		r.Close()
@@ -66,7 +67,7 @@ func newLogger(t *testing.T, s *site, args ...string) *logger {
 
 func (l *logger) start() {
 	l.s.t.Helper()
-	l.cmd = exec.Command(ours(l.s.t, "multilog"), l.args...)
+	l.cmd = exec.Command(ours(l.s.t, l.program), l.args...)
 	l.s.furnish(l.cmd)
 	l.cmd.Stdin, l.cmd.Stderr = l.r, l.said
 	if err := l.cmd.Start(); err != nil {
@@ -118,19 +119,34 @@ func multilogFiles(t *testing.T, dir string) (names []string, texts []string) {
 // No line is lost, and what is repeated was in flight.
 func TestMultilogKilled(t *testing.T) {
 	t.Parallel()
+	testKilled(t, "multilog", map[string]killedCase{
+		"blocks":    {"", []string{"s100000", "n1000000", "./d"}, func(*rand.Rand) int { return 65536 }},
+		"pieces":    {"", []string{"t", "s20000", "n1000000", "./d"}, func(r *rand.Rand) int { return 1 + r.IntN(3000) }},
+		"processor": {"", []string{"!cat", "s50000", "n1000000", "./d"}, func(r *rand.Rand) int { return 1 + r.IntN(30000) }},
+	})
+}
+
+// killedCase is how a logger is run that is killed again and again.
+type killedCase struct {
+	config string // a file in its directory ./d
+	args   []string
+	write  func(r *rand.Rand) int // bytes written at a time
+}
+
+// testKilled kills a logger at random points while the pipe lives on. No line is
+// lost, and what is repeated was in flight.
+func testKilled(t *testing.T, program string, cases map[string]killedCase) {
+	t.Helper()
 	kills := multilogKills(t)
-	for name, c := range map[string]struct {
-		args  []string
-		write func(r *rand.Rand) int // bytes written at a time
-	}{
-		"blocks":    {[]string{"s100000", "n1000000", "./d"}, func(*rand.Rand) int { return 65536 }},
-		"pieces":    {[]string{"t", "s20000", "n1000000", "./d"}, func(r *rand.Rand) int { return 1 + r.IntN(3000) }},
-		"processor": {[]string{"!cat", "s50000", "n1000000", "./d"}, func(r *rand.Rand) int { return 1 + r.IntN(30000) }},
-	} {
+	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, nil)
 			l := newLogger(t, s, c.args...)
+			l.program = program
+			if c.config != "" {
+				s.make(tree{"d/config": c.config})
+			}
 			r := rand.New(rand.NewPCG(1, uint64(len(name))))
 			stop, written := make(chan struct{}), make(chan int)
 			go func() { // ends when stop is closed, since the logger reads on
@@ -176,6 +192,9 @@ func TestMultilogKilled(t *testing.T) {
 				t.Fatalf("exit %d, %d lines written; %s", code, n, l.words())
 			}
 			checkKilled(t, s.path("d"), n, kills)
+			if _, err := os.Lstat(s.path("d/newstate")); program == "multilog" && err == nil {
+				t.Error("newstate is left")
+			}
 		})
 	}
 }
@@ -256,7 +275,7 @@ func checkKilled(t *testing.T, dir string, n, kills int) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if name := e.Name(); name == "previous" || name == "processed" || name == "newstate" {
+		if name := e.Name(); name == "previous" || name == "processed" {
 			t.Errorf("%s is left", name)
 		}
 	}

@@ -44,6 +44,7 @@ type Dir struct {
 	Name string // as it was given
 
 	host    *Host
+	runit   *runit // of svlogd; nil for multilog
 	fd      int
 	lock    int
 	current int
@@ -249,6 +250,7 @@ func (d *Dir) write() {
 		n, err := unix.Write(d.current, b)
 		switch {
 		case err == unix.EINTR:
+		case err != nil && d.runit != nil && d.makeRoom(err):
 		case err != nil:
 			d.host.Trouble(*d.trouble(StepWrite, "current", err))
 		default:
@@ -266,6 +268,10 @@ func (d *Dir) sync() {
 
 // rotate begins a new file (section 10.4).
 func (d *Dir) rotate() {
+	if d.runit != nil {
+		d.rotateRunit()
+		return
+	}
 	d.write()
 	d.sync()
 	unix.Close(d.current)

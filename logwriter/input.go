@@ -144,7 +144,7 @@ func (in *Input) Peek(seen int, oneLine bool) (b []byte, eof bool, err error) {
 				_ = unix.Nanosleep(&t, nil)
 				continue
 			}
-			if timeout = 1 << (tries - naps); timeout > longest {
+			if timeout = 1 << (tries - naps); timeout > longest || len(b) == block {
 				// Also if there are so many small pieces that tee shows no more.
 				in.demote()
 				in.n = len(b)

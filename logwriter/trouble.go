@@ -27,6 +27,7 @@ const (
 	StepStatus                    // write the status file File
 	StepOpenStatus                // open the status file File
 	StepMissingStatus             // create the status file File
+	StepEnterDir                  // enter the log directory
 )
 
 // Trouble is a step that failed. In Open it is final; in all others the step is
@@ -76,4 +77,11 @@ type Host struct {
 	Process func(Processor) (status syscall.WaitStatus, step Step, err error)
 	// Alert takes lines for standard error.
 	Alert func([]byte)
+
+	// Directories of svlogd need these two, and not Process.
+
+	// Start starts a processor. What is returned gets its status when it has ended.
+	Start func(Processor) (<-chan syscall.WaitStatus, error)
+	// Note is told what happens to files.
+	Note func(Note)
 }

@@ -54,7 +54,11 @@ type Rules struct {
 	// first byte of the line is seen.
 	Stamp func(b []byte) []byte
 	// Window is how much of a line, with its stamp, patterns and status files see.
+	// For outlets it is without the stamp.
 	Window int
+	// Replace gives the character to write for one of the first Window of a line,
+	// if set. Only outlets have it.
+	Replace *[256]byte
 	// Alert is how much of it Host.Alert gets; "..." stands for the rest.
 	Alert int
 	// Read is how much the original reads at a time. It empties its small buffer
@@ -66,6 +70,7 @@ type Rules struct {
 type Writer struct {
 	rules   Rules
 	actions []Action
+	outlets []Outlet // instead of actions; see NewOutlets
 	host    *Host
 
 	dirs    []*Dir
@@ -116,7 +121,10 @@ func (w *Writer) Write(b []byte, seen int) (done int) {
 		}
 		w.mark()
 		line := b[done:]
-		window := w.rules.Window - len(w.stamp)
+		window := w.rules.Window
+		if w.outlets == nil {
+			window -= len(w.stamp)
+		}
 		end := bytes.IndexByte(line, '\n')
 		if end < 0 && len(line) < window {
 			break
@@ -243,6 +251,10 @@ func (w *Writer) begin(text []byte) {
 }
 
 func (w *Writer) act(text []byte, more bool) {
+	if w.outlets != nil {
+		w.distribute(text, more)
+		return
+	}
 	head := text
 	if len(w.stamp) > 0 {
 		w.head = append(append(w.head[:0], w.stamp...), text...)
@@ -308,6 +320,9 @@ func (w *Writer) end() {
 	for _, d := range w.dirs {
 		if d.on {
 			d.putLine(nil, nil)
+			if w.outlets != nil {
+				d.flush()
+			}
 		}
 	}
 	w.inside, w.stamped = false, false

@@ -27,6 +27,7 @@ var applets = [...]struct {
 	{"softlimit", loaders.Softlimit},
 	{"supervise", daemontools.Supervise},
 	{"svc", svc},
+	{"svlogd", logger.Svlogd},
 	{"svok", svok},
 	{"svscan", daemontools.Svscan},
 	{"svstat", svstat},
