@@ -21,6 +21,7 @@ var applets = [...]struct {
 	{"fghack", loaders.Fghack},
 	{"multilog", logger.Multilog},
 	{"pgrphack", loaders.Pgrphack},
+	{"s6-log", logger.S6Log},
 	{"setlock", loaders.Setlock},
 	{"setuidgid", loaders.Setuidgid},
 	{"setuser", loaders.Setuser},
