@@ -79,6 +79,11 @@ func translateERE(p string) (string, bool) {
 				return "", false
 			}
 			i = end
+		case '^':
+			if i+1 < len(p) && strings.IndexByte("*+?{", p[i+1]) >= 0 {
+				return "", false // there is nothing to repeat
+			}
+			b.WriteByte(c)
 		default:
 			b.WriteRune(rune(c))
 		}

@@ -37,17 +37,19 @@ func S6Log(env *cli.Env, args []string) int {
 	}
 	p.verbosity = o.verbosity
 	if o.notify > 0 {
-		if _, err := unix.FcntlInt(uintptr(o.notify), unix.F_GETFD, 0); err != nil {
-			return p.refuse("invalid notification fd: " + s6Error(err))
+		// What is close-on-exec is the runtime's, and not inherited.
+		flags, err := unix.FcntlInt(uintptr(o.notify), unix.F_GETFD, 0)
+		if err != nil || flags&unix.FD_CLOEXEC != 0 {
+			return p.refuse("invalid notification fd: " + s6Error(unix.EBADF))
 		}
 		unix.CloseOnExec(o.notify)
 	}
 	script, complaint := parseS6(o.script)
-	if complaint != "" {
-		return p.refuse(complaint)
-	}
 	if script.extra {
 		p.warn("ignoring extraneous non-action directives")
+	}
+	if complaint != "" {
+		return p.refuse(complaint)
 	}
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGALRM, unix.SIGHUP)
@@ -160,7 +162,10 @@ func (w *s6Word) stamp() func(b []byte, now time.Time) []byte {
 		if w.iso {
 			b = now.AppendFormat(b, "2006-01-02 15:04:05.000000000  ")
 		}
-		return append(b, w.prefix...)
+		if w.prefix != "" {
+			b = append(append(b, w.prefix...), ' ')
+		}
+		return b
 	}
 }
 

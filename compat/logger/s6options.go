@@ -38,7 +38,7 @@ func parseS6Options(args []string) (o s6Options, complaint string, ok bool) {
 					}
 					word, args = args[0], args[1:]
 				}
-				if value, ok = s6Number(word, 1<<31-1); !ok || word == "" {
+				if value, ok = s6Number(word, 1<<31-1); !ok {
 					return o, "", false
 				}
 				word = ""

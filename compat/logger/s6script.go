@@ -32,9 +32,49 @@ type s6Script struct {
 	extra bool
 }
 
-// parseS6 reads a script. The error is what s6-log says of the first directive
+// checkS6 looks at the first letters. complaint is s6-log's of the first directive
+// that it does not know, or of a script that does nothing. extra tells of
+// selections behind the last action.
+func checkS6(args []string) (extra bool, complaint string) {
+	actions := 0
+	for _, a := range args {
+		if a == "" {
+			return false, "unrecognized directive: "
+		}
+		switch a[0] {
+		case '+', '-':
+			extra = true
+		case 'n', 's', 'S', 'l', 'r', 'E', '^', 'p', '!', '?':
+		case 't', 'T', 'f', '1', '2', '=':
+			if (len(a) > 1) != (a[0] == '=') {
+				return false, "syntax error at directive: " + a
+			}
+			switch a[0] {
+			case 'f':
+				extra = true
+			case '1', '2', '=':
+				actions++
+				extra = false
+			}
+		case '.', '/':
+			actions++
+			extra = false
+		default:
+			return false, "unrecognized directive: " + a
+		}
+	}
+	if actions == 0 {
+		return false, "no action directive specified"
+	}
+	return extra, ""
+}
+
+// parseS6 reads a script. complaint is what s6-log says of the first directive
 // that it does not take.
 func parseS6(args []string) (s s6Script, complaint string) {
+	if s.extra, complaint = checkS6(args); complaint != "" {
+		return s, complaint
+	}
 	// Settings stay in force, but for the stamps.
 	now := s6Word{alert: 200, status: 1001, retry: 2 * time.Second,
 		dir: logwriter.DirConfig{Size: 99999, Margin: 2000, Keep: 11, Suffix: "s",
@@ -42,9 +82,6 @@ func parseS6(args []string) (s s6Script, complaint string) {
 	acted := 0 // words up to the last action
 	for _, a := range args {
 		unknown := "unrecognized directive: " + a
-		if a == "" {
-			return s, unknown
-		}
 		c, arg := a[0], a[1:]
 		var ok bool
 		switch c {
@@ -88,26 +125,14 @@ func parseS6(args []string) (s s6Script, complaint string) {
 			now.prefix, ok = arg, true
 		case '!', '?':
 			now.dir.Processor, now.dir.Process, ok = a, arg != "", true
-		case 't', 'T', 'f', '1', '2':
-			if arg != "" {
-				return s, "syntax error at directive: " + a
-			}
+		case 't':
+			now.tai, ok = true, true
+		case 'T':
+			now.iso, ok = true, true
+		case 'f':
+			s.words = append(s.words, s6Word{op: c})
 			ok = true
-			switch c {
-			case 't':
-				now.tai = true
-			case 'T':
-				now.iso = true
-			case 'f':
-				s.words = append(s.words, s6Word{op: c})
-			default:
-				s.act(&now, c, "")
-				acted = len(s.words)
-			}
-		case '=':
-			if arg == "" {
-				return s, "syntax error at directive: " + a
-			}
+		case '1', '2', '=':
 			s.act(&now, c, arg)
 			acted, ok = len(s.words), true
 		case '.', '/':
@@ -118,10 +143,6 @@ func parseS6(args []string) (s s6Script, complaint string) {
 			return s, unknown
 		}
 	}
-	if acted == 0 {
-		return s, "no action directive specified"
-	}
-	s.extra = acted < len(s.words)
 	s.words = s.words[:acted]
 	return s, ""
 }
@@ -134,12 +155,9 @@ func (s *s6Script) act(now *s6Word, op byte, arg string) {
 	now.tai, now.iso = false, false
 }
 
-// s6Number reads a decimal number up to most. None at all is 0.
+// s6Number reads a decimal number up to most.
 func s6Number(s string, most uint64) (uint64, bool) {
-	if s == "" {
-		return 0, true
-	}
-	if s[0] == '+' || s[0] == '_' {
+	if s == "" || s[0] < '0' || s[0] > '9' {
 		return 0, false
 	}
 	n, err := strconv.ParseUint(s, 10, 64)
