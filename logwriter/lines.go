@@ -255,9 +255,9 @@ func (d *Dir) settle() {
 	d.fresh = false
 }
 
-// LeapSeconds is by how much the clock of s6, which counts leap seconds, is ahead
+// LeapLead is by how much the clock of s6, which counts leap seconds, is ahead
 // of multilog's.
-const LeapSeconds = 27 * time.Second
+const LeapLead = 27 * time.Second
 
 // LeapTAI64N appends the stamp of s6-log's action t: a label that counts leap
 // seconds and nanoseconds, and a blank.
@@ -265,7 +265,7 @@ func LeapTAI64N(b []byte, now time.Time) []byte {
 	const epoch = 1<<62 + 10
 	n := len(b) + 1
 	b = append(b, "@........................ "...)
-	digits(b[n:n+16], uint64(now.Add(LeapSeconds).Unix())+epoch)
+	digits(b[n:n+16], uint64(now.Add(LeapLead).Unix())+epoch)
 	digits(b[n+16:n+24], uint64(now.Nanosecond()))
 	return b
 }

@@ -78,7 +78,7 @@ func parseS6(args []string) (s s6Script, complaint string) {
 	// Settings stay in force, but for the stamps.
 	now := s6Word{alert: 200, status: 1001, retry: 2 * time.Second,
 		dir: logwriter.DirConfig{Size: 99999, Margin: 2000, Keep: 11, Suffix: "s",
-			Leap: logwriter.LeapSeconds, Fcntl: true}}
+			Leap: logwriter.LeapLead, Fcntl: true}}
 	acted := 0 // words up to the last action
 	for _, a := range args {
 		unknown := "unrecognized directive: " + a
