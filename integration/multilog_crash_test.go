@@ -32,14 +32,15 @@ func multilogKills(t *testing.T) int {
 	return n
 }
 
-// logger is a logger that reads from a pipe which the test holds.
+// logger is a multilog, or another program, that reads from a pipe which the test holds.
 type logger struct {
-	s       *site
-	r, w    *os.File
-	said    *os.File
-	cmd     *exec.Cmd
+	s    *site
+	r, w *os.File
+	said *os.File
+	cmd  *exec.Cmd
+	args []string
+	// program is the path of another program than our multilog.
 	program string
-	args    []string
 }
 
 func newLogger(t *testing.T, s *site, args ...string) *logger {
@@ -52,7 +53,7 @@ func newLogger(t *testing.T, s *site, args ...string) *logger {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &logger{s: s, r: r, w: w, said: said, program: "multilog", args: args}
+	l := &logger{s: s, r: r, w: w, said: said, args: args}
 	t.Cleanup(func() {
 		w.Close()
 		r.Close()
@@ -67,7 +68,11 @@ func newLogger(t *testing.T, s *site, args ...string) *logger {
 
 func (l *logger) start() {
 	l.s.t.Helper()
-	l.cmd = exec.Command(ours(l.s.t, l.program), l.args...)
+	program := l.program
+	if program == "" {
+		program = ours(l.s.t, "multilog")
+	}
+	l.cmd = exec.Command(program, l.args...)
 	l.s.furnish(l.cmd)
 	l.cmd.Stdin, l.cmd.Stderr = l.r, l.said
 	if err := l.cmd.Start(); err != nil {
@@ -119,83 +124,74 @@ func multilogFiles(t *testing.T, dir string) (names []string, texts []string) {
 // No line is lost, and what is repeated was in flight.
 func TestMultilogKilled(t *testing.T) {
 	t.Parallel()
-	testKilled(t, "multilog", map[string]killedCase{
-		"blocks":    {"", []string{"s100000", "n1000000", "./d"}, func(*rand.Rand) int { return 65536 }},
-		"pieces":    {"", []string{"t", "s20000", "n1000000", "./d"}, func(r *rand.Rand) int { return 1 + r.IntN(3000) }},
-		"processor": {"", []string{"!cat", "s50000", "n1000000", "./d"}, func(r *rand.Rand) int { return 1 + r.IntN(30000) }},
-	})
-}
-
-// killedCase is how a logger is run that is killed again and again.
-type killedCase struct {
-	config string // a file in its directory ./d
-	args   []string
-	write  func(r *rand.Rand) int // bytes written at a time
-}
-
-// testKilled kills a logger at random points while the pipe lives on. No line is
-// lost, and what is repeated was in flight.
-func testKilled(t *testing.T, program string, cases map[string]killedCase) {
-	t.Helper()
-	kills := multilogKills(t)
-	for name, c := range cases {
+	for name, c := range map[string]struct {
+		args  []string
+		write func(r *rand.Rand) int // bytes written at a time
+	}{
+		"blocks":    {[]string{"s100000", "n1000000", "./d"}, func(*rand.Rand) int { return 65536 }},
+		"pieces":    {[]string{"t", "s20000", "n1000000", "./d"}, func(r *rand.Rand) int { return 1 + r.IntN(3000) }},
+		"processor": {[]string{"!cat", "s50000", "n1000000", "./d"}, func(r *rand.Rand) int { return 1 + r.IntN(30000) }},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, nil)
-			l := newLogger(t, s, c.args...)
-			l.program = program
-			if c.config != "" {
-				s.make(tree{"d/config": c.config})
-			}
-			r := rand.New(rand.NewPCG(1, uint64(len(name))))
-			stop, written := make(chan struct{}), make(chan int)
-			go func() { // ends when stop is closed, since the logger reads on
-				n := 0
-				var b []byte
-				for r := rand.New(rand.NewPCG(2, 2)); ; {
-					size := c.write(r)
-					for len(b) < size {
-						b = fmt.Appendf(b, "%d %s\n", n, strings.Repeat("x", n%150))
-						n++
-					}
-					select {
-					case <-stop:
-						_, err := l.w.Write(b)
-						written <- map[bool]int{true: n, false: -1}[err == nil]
-						return
-					default:
-					}
-					if _, err := l.w.Write(b[:size]); err != nil {
-						<-stop
-						written <- -1
-						return
-					}
-					b = append(b[:0], b[size:]...)
-				}
-			}()
-			for range kills {
-				waitUnlocked(t, s.path("d"))
-				l.start()
-				// The point is meant to be random.
-				time.Sleep(time.Duration(r.IntN(12000)) * time.Microsecond)
-				_ = l.cmd.Process.Kill()
-				if code := l.end(); code != -1 {
-					t.Fatalf("ended with %d: %s", code, l.words())
-				}
-			}
-			waitUnlocked(t, s.path("d"))
-			l.start()
-			close(stop)
-			n := <-written
-			l.w.Close()
-			if code := l.end(); code != 0 || n < 0 {
-				t.Fatalf("exit %d, %d lines written; %s", code, n, l.words())
-			}
-			checkKilled(t, s.path("d"), n, kills)
-			if _, err := os.Lstat(s.path("d/newstate")); program == "multilog" && err == nil {
-				t.Error("newstate is left")
-			}
+			killLogger(t, newLogger(t, newSite(t, nil), c.args...), c.write)
 		})
+	}
+}
+
+// killLogger kills a logger to ./d at random points while the pipe lives on, and
+// looks for all lines. write is how many bytes are written at a time.
+func killLogger(t *testing.T, l *logger, write func(r *rand.Rand) int) {
+	t.Helper()
+	kills, s := multilogKills(t), l.s
+	r := rand.New(rand.NewPCG(1, uint64(len(l.args))))
+	stop, written := make(chan struct{}), make(chan int)
+	go func() { // ends when stop is closed, since the logger reads on
+		n := 0
+		var b []byte
+		for r := rand.New(rand.NewPCG(2, 2)); ; {
+			size := write(r)
+			for len(b) < size {
+				b = fmt.Appendf(b, "%d %s\n", n, strings.Repeat("x", n%150))
+				n++
+			}
+			select {
+			case <-stop:
+				_, err := l.w.Write(b)
+				written <- map[bool]int{true: n, false: -1}[err == nil]
+				return
+			default:
+			}
+			if _, err := l.w.Write(b[:size]); err != nil {
+				<-stop
+				written <- -1
+				return
+			}
+			b = append(b[:0], b[size:]...)
+		}
+	}()
+	for range kills {
+		waitUnlocked(t, s.path("d"))
+		l.start()
+		// The point is meant to be random.
+		time.Sleep(time.Duration(r.IntN(12000)) * time.Microsecond)
+		_ = l.cmd.Process.Kill()
+		if code := l.end(); code != -1 {
+			t.Fatalf("ended with %d: %s", code, l.words())
+		}
+	}
+	waitUnlocked(t, s.path("d"))
+	l.start()
+	close(stop)
+	n := <-written
+	l.w.Close()
+	if code := l.end(); code != 0 || n < 0 {
+		t.Fatalf("exit %d, %d lines written; %s", code, n, l.words())
+	}
+	checkKilled(t, s.path("d"), n, kills)
+	// The real svlogd leaves it as well.
+	if _, err := os.Lstat(s.path("d/newstate")); err == nil && filepath.Base(l.program) != "svlogd" {
+		t.Error("newstate is left")
 	}
 }
 

@@ -327,7 +327,7 @@ func TestSvlogdReads(t *testing.T) {
 func svlogdStart(t *testing.T, s *site, args ...string) *logger {
 	t.Helper()
 	l := newLogger(t, s, args...)
-	l.program = "svlogd"
+	l.program = ours(t, "svlogd")
 	l.start()
 	return l
 }
@@ -567,11 +567,22 @@ func TestSvlogdUnwritable(t *testing.T) {
 func TestSvlogdKilled(t *testing.T) {
 	t.Parallel()
 	pieces := func(r *rand.Rand) int { return 1 + r.IntN(3000) }
-	testKilled(t, "svlogd", map[string]killedCase{
+	for name, c := range map[string]struct {
+		config string
+		args   []string
+		write  func(*rand.Rand) int // bytes written at a time
+	}{
 		"blocks":    {"s100000\nn0\n", []string{"./d"}, func(*rand.Rand) int { return 65536 }},
 		"pieces":    {"s20000\nn0\n", []string{"-t", "./d"}, pieces},
 		"processor": {"s50000\nn0\n!cat\n", []string{"./d"}, func(r *rand.Rand) int { return 1 + r.IntN(30000) }},
-	})
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLogger(t, newSite(t, tree{"d/config": c.config}), c.args...)
+			l.program = ours(t, "svlogd")
+			killLogger(t, l, c.write)
+		})
+	}
 }
 
 // TestSvlogdProcessorFails: a processor that fails is run again until it succeeds,

@@ -30,6 +30,15 @@ type DirConfig struct {
 	// Resume says that current is as a writer left it that is no more, and that the
 	// kernel has seen no other end since: it is appended to.
 	Resume bool
+	// Total is the greatest size of all old files together; 0 is none.
+	Total uint64
+	// Mode is that of files; 0 is 0644. The directory's owner may execute those
+	// that are complete.
+	Mode uint32
+	// Leap is how far ahead of multilog's the clock of the file names is.
+	Leap time.Duration
+	// Fcntl has the directory locked as s6-log does it as well.
+	Fcntl bool
 }
 
 // Dir is a log directory in the format that multilog, svlogd and s6-log share.
@@ -52,6 +61,7 @@ type Dir struct {
 	out     []byte // nil between calls of Writer
 	done    int
 	on      bool // the line of which the rest is to come goes here
+	fresh   bool // current has grown since LineWriter decided on its end
 }
 
 // Open makes name if it is missing, locks it, puts in order what a crash left,
@@ -62,6 +72,9 @@ func Open(name string, c DirConfig, host *Host) (*Dir, error) {
 
 // OpenAt is Open for a name relative to the directory at.
 func OpenAt(at int, name string, c DirConfig, host *Host) (*Dir, error) {
+	if c.Mode == 0 {
+		c.Mode = 0o644
+	}
 	d := &Dir{DirConfig: c, Name: name, host: host, fd: -1, lock: -1, current: -1}
 	if err := d.open(at); err != nil {
 		for _, fd := range []int{d.current, d.lock, d.fd} {
@@ -84,8 +97,11 @@ func (d *Dir) open(at int) error {
 	if d.fd, err = openAt(at, d.Name, unix.O_RDONLY|unix.O_DIRECTORY, 0); err != nil {
 		return d.trouble(StepOpenDir, "", err)
 	}
-	if d.lock, err = openAt(d.fd, "lock", unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT, 0o600); err == nil {
+	if d.lock, err = openAt(d.fd, "lock", unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT, d.lockMode()); err == nil {
 		err = unix.Flock(d.lock, unix.LOCK_EX|unix.LOCK_NB)
+	}
+	if err == nil && d.Fcntl {
+		err = lockAsS6(d)
 	}
 	if err != nil {
 		return d.trouble(StepLock, "", err)
@@ -101,7 +117,7 @@ func (d *Dir) open(at int) error {
 	} else if err := d.recover(); err != nil {
 		return err
 	}
-	if err := unix.Fchmod(d.current, 0o644); err != nil {
+	if err := unix.Fchmod(d.current, d.Mode); err != nil {
 		return d.trouble(StepMode, "current", err)
 	}
 	var st unix.Stat_t
@@ -289,8 +305,8 @@ func (d *Dir) rotate() {
 		return err
 	})
 	d.size = 0
-	d.again(StepMode, "current", func() error { return unix.Fchmod(d.current, 0o644) })
-	d.again(StepMode, "previous", func() error { return unix.Fchmodat(d.fd, "previous", 0o744, 0) })
+	d.again(StepMode, "current", func() error { return unix.Fchmod(d.current, d.Mode) })
+	d.again(StepMode, "previous", func() error { return unix.Fchmodat(d.fd, "previous", d.Mode|0o100, 0) })
 	if d.Process {
 		d.process()
 	} else {
@@ -308,7 +324,7 @@ func (d *Dir) Rotate() {
 // Close closes the directory cleanly.
 func (d *Dir) Close() {
 	d.sync()
-	d.again(StepMode, "current", func() error { return unix.Fchmod(d.current, 0o744) })
+	d.again(StepMode, "current", func() error { return unix.Fchmod(d.current, d.Mode|0o100) })
 	d.drop()
 }
 
@@ -337,7 +353,7 @@ func (d *Dir) finish(file, suffix string) {
 			break
 		}
 		var l Label
-		name := string(l.At(time.Now())) + "." + suffix
+		name := string(l.At(time.Now().Add(d.Leap))) + "." + suffix
 		if err = unix.Linkat(d.fd, file, d.fd, name, 0); err == nil {
 			break
 		}
@@ -347,15 +363,16 @@ func (d *Dir) finish(file, suffix string) {
 	d.prune()
 }
 
-// prune leaves at most Keep-1 old files: those whose names begin with a label.
+// prune leaves at most Keep-1 old files, and Total bytes of them: those whose
+// names begin with a label.
 func (d *Dir) prune() {
 	for {
-		oldest, n, err := d.oldest()
+		oldest, n, total, err := d.oldest()
 		if err != nil {
 			d.host.Trouble(*d.trouble(StepReadDir, "", err))
 			continue
 		}
-		if n < d.Keep {
+		if n < d.Keep && (d.Total == 0 || total <= d.Total) || n == 0 {
 			return
 		}
 		if err := unix.Unlinkat(d.fd, oldest, 0); err != nil {
@@ -365,11 +382,11 @@ func (d *Dir) prune() {
 }
 
 // oldest counts the old files and names the first of those with the smallest
-// label.
-func (d *Dir) oldest() (name string, n int, err error) {
+// label. Their sizes are added up if they matter.
+func (d *Dir) oldest() (name string, n int, total uint64, err error) {
 	fd, err := openAt(d.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
-		return "", 0, err
+		return "", 0, 0, err
 	}
 	defer unix.Close(fd)
 	b := make([]byte, 4096)
@@ -379,7 +396,7 @@ func (d *Dir) oldest() (name string, n int, err error) {
 			continue
 		}
 		if k <= 0 || err != nil {
-			return name, n, err
+			return name, n, total, err
 		}
 		_, _, names := unix.ParseDirent(b[:k], -1, nil)
 		for _, s := range names {
@@ -387,6 +404,10 @@ func (d *Dir) oldest() (name string, n int, err error) {
 				continue
 			}
 			n++
+			var st unix.Stat_t
+			if d.Total > 0 && unix.Fstatat(d.fd, s, &st, unix.AT_SYMLINK_NOFOLLOW) == nil {
+				total += uint64(st.Size)
+			}
 			if name == "" || s[:labelLen] < name[:labelLen] {
 				name = s
 			}
@@ -409,7 +430,7 @@ func (d *Dir) process() {
 		})
 	}
 	sync("processed")
-	d.again(StepMode, "processed", func() error { return unix.Fchmodat(d.fd, "processed", 0o744, 0) })
+	d.again(StepMode, "processed", func() error { return unix.Fchmodat(d.fd, "processed", d.Mode|0o100, 0) })
 	sync("newstate")
 	d.again(StepRemove, "previous", func() error { return unix.Unlinkat(d.fd, "previous", 0) })
 	for {

@@ -251,6 +251,10 @@ func (in *Input) Consume(n int) error {
 	return nil
 }
 
+// Keeps tells whether what the last Peek showed is still there for the next
+// process, unless it is consumed.
+func (in *Input) Keeps() bool { return in.epoll >= 0 && !in.held }
+
 func (in *Input) skip(n int) error {
 	for n > 0 {
 		k, err := unix.Splice(in.fd, nil, in.null, nil, n, 0)

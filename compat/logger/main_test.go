@@ -8,5 +8,5 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	clitest.Main(m, map[string]cli.Applet{"multilog": Multilog, "svlogd": Svlogd})
+	clitest.Main(m, map[string]cli.Applet{"multilog": Multilog, "s6-log": S6Log, "svlogd": Svlogd})
 }

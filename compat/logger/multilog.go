@@ -118,11 +118,16 @@ func (p *program) trouble(t logwriter.Trouble) {
 // them. The log directory becomes the working directory of this process, which
 // has no more use for its own.
 func process(p logwriter.Processor) (status syscall.WaitStatus, step logwriter.Step, err error) {
+	return processBy("/bin/sh", []string{"sh", "-c", p.Command}, p)
+}
+
+// processBy is process by another program.
+func processBy(path string, argv []string, p logwriter.Processor) (status syscall.WaitStatus, step logwriter.Step, err error) {
 	if err := unix.Fchdir(p.Dir); err != nil {
 		return 0, logwriter.StepOpenDir, err
 	}
 	none := ^uintptr(0)
-	pid, err := syscall.ForkExec("/bin/sh", []string{"sh", "-c", p.Command}, &syscall.ProcAttr{
+	pid, err := syscall.ForkExec(path, argv, &syscall.ProcAttr{
 		Env: os.Environ(),
 		Files: []uintptr{uintptr(p.Stdin), uintptr(p.Stdout), 2, none,
 			uintptr(p.State), uintptr(p.NewState)},
