@@ -91,6 +91,9 @@ func logScript(t *testing.T, script string) *faultScene {
 		"service/web/say":          "",
 		"service/web/run!":         "#!/bin/sh\nexec tail -n +1 -f say\n",
 		"service/web/log/multilog": script,
+		// Which the scanner has open as well.
+		"service/another/run!":         faultSleeper,
+		"service/another/log/multilog": t.TempDir() + "/another\n",
 	})
 }
 
@@ -137,6 +140,7 @@ func TestLogScriptControl(t *testing.T) {
 		}
 	}
 	first := f.wait("web/log", up)
+	f.wait("another/log", up)
 	if int(first.PID) != f.scanner.pid {
 		t.Errorf("pid %d, want the scanner's, %d", first.PID, f.scanner.pid)
 	}
@@ -145,6 +149,10 @@ func TestLogScriptControl(t *testing.T) {
 	}
 	f.say("web", "one\n")
 	f.current("one\n")
+
+	if r := f.run(ours(t, "upkeep"), "log", f.dir("web")); r.code != 0 || !strings.HasSuffix(r.stdout, "one\n") {
+		t.Errorf("%v", r)
+	}
 
 	tell("-a")
 	f.current("")

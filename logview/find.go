@@ -69,6 +69,9 @@ func holdsLog(dir string) bool {
 
 // openDir is where the process of a log service has a file current open.
 func openDir(service string) string {
+	if _, err := os.Stat(filepath.Join(service, logScript)); err == nil {
+		return "" // its process has those of others open as well
+	}
 	d, err := svc.Open(service, svc.StateDir)
 	if err != nil {
 		return ""
@@ -95,9 +98,12 @@ func openDir(service string) string {
 	return ""
 }
 
-// namedDir is the first log directory that the run script of a log service names.
+// logScript has the scanner write the log itself.
+const logScript = "multilog"
+
+// namedDir is the first log directory that the script of a log service names.
 func namedDir(service string) string {
-	for _, name := range []string{"run", "multilog"} {
+	for _, name := range []string{logScript, "run"} {
 		text, err := os.ReadFile(filepath.Join(service, name))
 		if err != nil {
 			continue
