@@ -137,6 +137,7 @@ func (u *unit) makeLogger() *logger {
 	u.mu.Lock()
 	u.logger = l
 	u.mu.Unlock()
+	u.entry.scanner.post(message{kind: msgKeep, unit: u}) // if it is not kept already
 	return l
 }
 
@@ -292,6 +293,9 @@ func (l *logger) write() (again bool) {
 		l.mu.Unlock()
 
 		l.enter()
+		if inject != nil {
+			inject(l.u.name(), "log")
+		}
 		if rotate {
 			l.writer.Rotate()
 		}

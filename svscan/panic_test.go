@@ -18,6 +18,10 @@ import (
 // A test runs this program as "panicker DIR STATE": a scanner in which code of a service
 // panics where a file "panic" in its directory says so, once.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == KeeperArgs[0] {
+		Keep()
+		return
+	}
 	if filepath.Base(os.Args[0]) != "panicker" {
 		os.Exit(m.Run())
 	}
@@ -73,6 +77,97 @@ func TestPanic(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// TestPanicLogger: the same of a log that the scanner writes; and what is written
+// meanwhile is not lost.
+func TestPanicLogger(t *testing.T) {
+	t.Parallel()
+	for _, where := range []string{"control", "write", "log"} {
+		t.Run(where, func(t *testing.T) {
+			t.Parallel()
+			root := t.TempDir()
+			for name, text := range map[string]string{
+				"web/run":            "#!/bin/sh\nfor i in 0 1 2; do while ! [ -e go$i ]; do sleep 0.01; done; echo $i; done; exec sleep 1000\n",
+				"web/log/multilog":   "./main\n",
+				"other/run":          "#!/bin/sh\nexec sleep 1000\n",
+				"other/log/multilog": "./main\n",
+			} {
+				path := filepath.Join(root, name)
+				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			self, err := os.Executable()
+			if err != nil {
+				t.Fatal(err)
+			}
+			output, err := os.Create(filepath.Join(t.TempDir(), "output"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer output.Close()
+			scanner := &exec.Cmd{Path: self, Args: []string{"panicker", root, ""}, Stdout: output, Stderr: output}
+			if err := scanner.Start(); err != nil {
+				t.Fatal(err)
+			}
+			running := func(r status.Record) bool { return r.PID != 0 }
+			other := await(t, filepath.Join(root, "other/log"), running)
+			await(t, filepath.Join(root, "web/log"), running)
+			logs := func(want string) {
+				t.Helper()
+				for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+					names, _ := filepath.Glob(filepath.Join(root, "web/log/main/@*"))
+					var all strings.Builder
+					for _, name := range append(names, filepath.Join(root, "web/log/main/current")) {
+						b, _ := os.ReadFile(name)
+						all.Write(b)
+					}
+					if all.String() == want {
+						return
+					}
+					if time.Now().After(deadline) {
+						t.Fatalf("it has %q, want %q", all.String(), want)
+					}
+				}
+			}
+			for i := range 3 {
+				if i > 0 {
+					if err := os.WriteFile(filepath.Join(root, "web/log/panic"), []byte(where), 0o644); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := os.WriteFile(filepath.Join(root, fmt.Sprint("web/go", i)), nil, 0o644); err != nil {
+					t.Fatal(err)
+				}
+				for deadline := time.Now().Add(20 * time.Second); i > 0 && where != "log"; {
+					if _, err := os.Stat(filepath.Join(root, "web/log/panic")); err != nil {
+						break
+					}
+					if time.Now().After(deadline) {
+						t.Fatal("no panic")
+					}
+					if d, err := svc.Open(filepath.Join(root, "web/log"), svc.StateDir); err == nil {
+						_ = d.Control("pc")
+						d.Close()
+					}
+				}
+				logs("0\n1\n2\n"[:2*i+2])
+			}
+			await(t, filepath.Join(root, "other/log"), func(r status.Record) bool { return r.PID != 0 && r.Since == other.Since })
+			_ = scanner.Process.Signal(unix.SIGTERM)
+			if err := scanner.Wait(); err != nil {
+				t.Errorf("the scanner: %v", err)
+			}
+			said, err := os.ReadFile(output.Name())
+			if want := strings.Repeat("internal error: injected (in web/log)\n", 2); err != nil || string(said) != want {
+				t.Errorf("it said %q, %v", said, err)
+			}
+		})
 	}
 }
 

@@ -759,6 +759,16 @@ func (u *unit) abandon() {
 		u.over()
 		return
 	}
+	if l := u.hasLogger(); l != nil {
+		l.take(unix.SIGKILL)
+		go func() { // ends with what the logger is at
+			for u.hasLogger() != nil {
+				time.Sleep(lockPoll)
+			}
+			u.entry.scanner.post(message{kind: msgBroken, unit: u})
+		}()
+		return
+	}
 	if u.entry != nil {
 		u.entry.scanner.post(message{kind: msgBroken, unit: u})
 		return
