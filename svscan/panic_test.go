@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,9 +27,17 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	dir := os.Args[1]
+	var again atomic.Pointer[string] // the service whose next write panics as well
 	inject = func(service, where string) {
 		path := filepath.Join(dir, service, "panic")
-		if b, err := os.ReadFile(path); err == nil && string(b) == where && os.Remove(path) == nil {
+		b, err := os.ReadFile(path)
+		if twice := string(b) == "twice" && where == "write"; err == nil && (string(b) == where || twice) && os.Remove(path) == nil {
+			if twice {
+				again.Store(&service)
+			}
+			panic("injected")
+		}
+		if s := again.Load(); s != nil && *s == service && where == "write" && again.CompareAndSwap(s, nil) {
 			panic("injected")
 		}
 	}
@@ -68,7 +77,7 @@ func await(t *testing.T, dir string, want func(r status.Record) bool) status.Rec
 // its process is taken over like after a crash, and the service obeys.
 func TestPanic(t *testing.T) {
 	t.Parallel()
-	for _, where := range []string{"control", "write"} {
+	for _, where := range []string{"control", "write", "twice"} {
 		for _, name := range []string{"web", "web/log"} {
 			for _, apart := range []bool{false, true} {
 				t.Run(fmt.Sprint(where, " of ", name, ", state apart: ", apart), func(t *testing.T) {
@@ -84,7 +93,7 @@ func TestPanic(t *testing.T) {
 // meanwhile is not lost.
 func TestPanicLogger(t *testing.T) {
 	t.Parallel()
-	for _, where := range []string{"control", "write", "log"} {
+	for _, where := range []string{"control", "write", "twice", "log"} {
 		t.Run(where, func(t *testing.T) {
 			t.Parallel()
 			root := t.TempDir()
@@ -164,7 +173,11 @@ func TestPanicLogger(t *testing.T) {
 				t.Errorf("the scanner: %v", err)
 			}
 			said, err := os.ReadFile(output.Name())
-			if want := strings.Repeat("internal error: injected (in web/log)\n", 2); err != nil || string(said) != want {
+			times := 2
+			if where == "twice" {
+				times *= 2
+			}
+			if want := strings.Repeat("internal error: injected (in web/log)\n", times); err != nil || string(said) != want {
 				t.Errorf("it said %q, %v", said, err)
 			}
 		})
@@ -270,7 +283,11 @@ func testPanic(t *testing.T, where, name string, apart bool) {
 	}
 	end()
 	said, err := os.ReadFile(output.Name())
-	if want := strings.Repeat("internal error: injected (in "+name+")\n", 2); err != nil || string(said) != want {
+	times := 2
+	if where == "twice" {
+		times *= 2
+	}
+	if want := strings.Repeat("internal error: injected (in "+name+")\n", times); err != nil || string(said) != want {
 		t.Errorf("it said %q, %v", said, err)
 	}
 	for _, s := range services {

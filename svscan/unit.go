@@ -678,7 +678,16 @@ func (u *unit) contain(todo jobs) {
 	u.writing = false
 	u.mu.Unlock()
 	u.Break()
+	if todo&jobClose != 0 { // nobody asks for that twice
+		time.AfterFunc(closeRetry, func() {
+			u.mu.Lock()
+			u.order(jobClose)
+			u.mu.Unlock()
+		})
+	}
 }
+
+const closeRetry = 100 * time.Millisecond
 
 // errPanic is why a unit could not be opened, after more was said.
 var errPanic = errors.New("internal error")
