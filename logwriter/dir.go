@@ -72,16 +72,9 @@ func Open(name string, c DirConfig, host *Host) (*Dir, error) {
 
 // OpenAt is Open for a name relative to the directory at.
 func OpenAt(at int, name string, c DirConfig, host *Host) (*Dir, error) {
-	if c.Mode == 0 {
-		c.Mode = 0o644
-	}
 	d := &Dir{DirConfig: c, Name: name, host: host, fd: -1, lock: -1, current: -1}
 	if err := d.open(at); err != nil {
-		for _, fd := range []int{d.current, d.lock, d.fd} {
-			if fd >= 0 {
-				unix.Close(fd)
-			}
-		}
+		d.drop()
 		return nil, err
 	}
 	return d, nil
@@ -117,7 +110,7 @@ func (d *Dir) open(at int) error {
 	} else if err := d.recover(); err != nil {
 		return err
 	}
-	if err := unix.Fchmod(d.current, d.Mode); err != nil {
+	if err := unix.Fchmod(d.current, d.fileMode()); err != nil {
 		return d.trouble(StepMode, "current", err)
 	}
 	var st unix.Stat_t
@@ -305,8 +298,8 @@ func (d *Dir) rotate() {
 		return err
 	})
 	d.size = 0
-	d.again(StepMode, "current", func() error { return unix.Fchmod(d.current, d.Mode) })
-	d.again(StepMode, "previous", func() error { return unix.Fchmodat(d.fd, "previous", d.Mode|0o100, 0) })
+	d.again(StepMode, "current", func() error { return unix.Fchmod(d.current, d.fileMode()) })
+	d.again(StepMode, "previous", func() error { return unix.Fchmodat(d.fd, "previous", d.fileMode()|0o100, 0) })
 	if d.Process {
 		d.process()
 	} else {
@@ -324,14 +317,24 @@ func (d *Dir) Rotate() {
 // Close closes the directory cleanly.
 func (d *Dir) Close() {
 	d.sync()
-	d.again(StepMode, "current", func() error { return unix.Fchmod(d.current, d.Mode|0o100) })
+	d.again(StepMode, "current", func() error { return unix.Fchmod(d.current, d.fileMode()|0o100) })
 	d.drop()
+}
+
+// fileMode is Mode with its default.
+func (d *Dir) fileMode() uint32 {
+	if d.Mode == 0 {
+		return 0o644
+	}
+	return d.Mode
 }
 
 // drop gives the directory up as it is.
 func (d *Dir) drop() {
 	for _, fd := range []int{d.current, d.lock, d.fd} {
-		unix.Close(fd)
+		if fd >= 0 {
+			unix.Close(fd)
+		}
 	}
 	d.current, d.lock, d.fd = -1, -1, -1
 }
@@ -430,7 +433,7 @@ func (d *Dir) process() {
 		})
 	}
 	sync("processed")
-	d.again(StepMode, "processed", func() error { return unix.Fchmodat(d.fd, "processed", d.Mode|0o100, 0) })
+	d.again(StepMode, "processed", func() error { return unix.Fchmodat(d.fd, "processed", d.fileMode()|0o100, 0) })
 	sync("newstate")
 	d.again(StepRemove, "previous", func() error { return unix.Unlinkat(d.fd, "previous", 0) })
 	for {

@@ -278,7 +278,7 @@ func lockAsS6(d *Dir) error {
 // lockMode is the mode of a lock file that is made.
 func (d *Dir) lockMode() uint32 {
 	if d.Fcntl {
-		return d.Mode
+		return d.fileMode()
 	}
 	return 0o600
 }

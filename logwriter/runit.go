@@ -53,18 +53,10 @@ type ConfigFile func(read func() ([]byte, error)) RunitConfig
 func OpenRunit(name string, config ConfigFile, host *Host) (*Dir, error) {
 	d := &Dir{Name: name, host: host, fd: -1, lock: -1, current: -1, runit: &runit{before: func() {}}}
 	if err := d.openRunit(config); err != nil {
-		d.closeAll()
+		d.drop()
 		return nil, err
 	}
 	return d, nil
-}
-
-func (d *Dir) closeAll() {
-	for _, fd := range []int{d.current, d.lock, d.fd} {
-		if fd >= 0 {
-			unix.Close(fd)
-		}
-	}
 }
 
 func (d *Dir) openRunit(config ConfigFile) error {
