@@ -73,6 +73,27 @@ func await(t *testing.T, dir string, want func(r status.Record) bool) status.Rec
 	}
 }
 
+// obey tells a service something until it obeys: what it was told while it was given up
+// is lost.
+func obey(t *testing.T, dir, letters string, done func(r status.Record) bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		d, err := svc.Open(dir, svc.StateDir)
+		if err == nil {
+			_ = d.Control(letters)
+			_, err = d.Wait(status.Daemontools, time.Now().Add(2*time.Second),
+				func(r status.Record, alive bool) bool { return alive && done(r) })
+			d.Close()
+		}
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%q is not obeyed: %v", letters, err)
+		}
+	}
+}
+
 // TestPanic: a panic in one service's code, wherever it is, leaves the others alone;
 // its process is taken over like after a crash, and the service obeys.
 func TestPanic(t *testing.T) {
@@ -153,19 +174,15 @@ func TestPanicLogger(t *testing.T) {
 				if err := os.WriteFile(filepath.Join(root, fmt.Sprint("web/go", i)), nil, 0o644); err != nil {
 					t.Fatal(err)
 				}
-				for deadline := time.Now().Add(20 * time.Second); i > 0 && where != "log"; {
-					if _, err := os.Stat(filepath.Join(root, "web/log/panic")); err != nil {
-						break
-					}
-					if time.Now().After(deadline) {
-						t.Fatal("no panic")
-					}
-					if d, err := svc.Open(filepath.Join(root, "web/log"), svc.StateDir); err == nil {
-						_ = d.Control("pc")
-						d.Close()
-					}
+				if i > 0 && where != "log" {
+					obey(t, filepath.Join(root, "web/log"), "pc", func(status.Record) bool {
+						_, err := os.Stat(filepath.Join(root, "web/log/panic"))
+						return err != nil
+					})
 				}
 				logs("0\n1\n2\n"[:2*i+2])
+				obey(t, filepath.Join(root, "web/log"), "p", func(r status.Record) bool { return r.Paused })
+				obey(t, filepath.Join(root, "web/log"), "c", func(r status.Record) bool { return !r.Paused })
 			}
 			await(t, filepath.Join(root, "other/log"), func(r status.Record) bool { return r.PID != 0 && r.Since == other.Since })
 			_ = scanner.Process.Signal(unix.SIGTERM)
@@ -233,25 +250,9 @@ func testPanic(t *testing.T, where, name string, apart bool) {
 	for _, s := range services {
 		was[s] = await(t, filepath.Join(view, s), func(r status.Record) bool { return r.PID != 0 })
 	}
-	// obeys tells the service something until it obeys: what it was told while it
-	// was given up is lost.
 	obeys := func(letters string, done func(r status.Record) bool) {
 		t.Helper()
-		for deadline := time.Now().Add(20 * time.Second); ; {
-			d, err := svc.Open(filepath.Join(view, name), svc.StateDir)
-			if err == nil {
-				_ = d.Control(letters)
-				_, err = d.Wait(status.Daemontools, time.Now().Add(2*time.Second),
-					func(r status.Record, alive bool) bool { return alive && done(r) })
-				d.Close()
-			}
-			if err == nil {
-				return
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("%q is not obeyed: %v", letters, err)
-			}
-		}
+		obey(t, filepath.Join(view, name), letters, done)
 	}
 	panicked := func(status.Record) bool {
 		_, err := os.Stat(filepath.Join(root, name, "panic"))
