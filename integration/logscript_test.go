@@ -180,7 +180,9 @@ func TestLogScriptControl(t *testing.T) {
 	f.current("two\nbeginning\nthree\nfour\nfive\n")
 
 	// Killed is killed: what is there is put aside as after a crash.
+	last := f.wait("web/log", up)
 	tell("-k")
+	f.wait("web/log", func(r status.Record, alive bool) bool { return up(r, alive) && r.Since != last.Since })
 	f.say("web", "six\n")
 	f.current("six\n")
 	if old := f.old(); len(old) != 2 || !strings.HasSuffix(old[1], ".u") {

@@ -161,6 +161,9 @@ func TestRealInputPrivately(t *testing.T) {
 				t.Error(r)
 			}
 			w.becomes(main, c.program, upAnew(second.PID))
+			if c.use != nil {
+				w.works() // a TERM before it waits for input is one that socklog forgets
+			}
 			// Down, and nobody else.
 			if r := w.run(sv, "-w10", "down", c.name); !strings.HasPrefix(r.stdout, "ok: down: "+c.name+":") {
 				t.Error(r)

@@ -52,7 +52,9 @@ func inheritHome(w *handoff.Will, at string) *home {
 
 // listen makes the socket anew in place of the one of a scanner that is no more.
 func listen(dir int, at, name string, kind int) (int, error) {
-	if err := unix.Unlinkat(dir, name, 0); err != nil && err != unix.ENOENT {
+	// It gets its name when it listens: nobody who finds it is refused.
+	begun := name + ".new"
+	if err := unix.Unlinkat(dir, begun, 0); err != nil && err != unix.ENOENT {
 		return -1, err
 	}
 	fd, err := unix.Socket(unix.AF_UNIX, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
@@ -60,15 +62,18 @@ func listen(dir int, at, name string, kind int) (int, error) {
 		return -1, err
 	}
 	// The name of a socket is short; through the descriptor it always fits.
-	err = unix.Bind(fd, &unix.SockaddrUnix{Name: "/proc/self/fd/" + strconv.Itoa(dir) + "/" + name})
+	err = unix.Bind(fd, &unix.SockaddrUnix{Name: "/proc/self/fd/" + strconv.Itoa(dir) + "/" + begun})
 	if err == unix.ENOENT {
-		err = unix.Bind(fd, &unix.SockaddrUnix{Name: at + "/" + name})
+		err = unix.Bind(fd, &unix.SockaddrUnix{Name: at + "/" + begun})
 	}
 	if err == nil {
-		err = unix.Fchmodat(dir, name, 0o600, 0)
+		err = unix.Fchmodat(dir, begun, 0o600, 0)
 	}
 	if err == nil {
 		err = unix.Listen(fd, 16)
+	}
+	if err == nil {
+		err = unix.Renameat(dir, begun, dir, name)
 	}
 	if err != nil {
 		unix.Close(fd)
