@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strconv"
@@ -247,9 +248,14 @@ func TestSession(t *testing.T) {
 func TestCannotExecute(t *testing.T) {
 	both(t, func(t *testing.T, s *Spawner) {
 		dir := t.TempDir()
-		os.WriteFile(dir+"/plain", []byte("#!/bin/sh\n"), 0o644)
-		os.WriteFile(dir+"/noformat", []byte("echo\n"), 0o755)
-		os.WriteFile(dir+"/nointerpreter", []byte("#!/nonexistent\n"), 0o755)
+		// By another process: in this one, a child of a test beside might have a copy of
+		// the descriptor that writes, and the file were busy.
+		script := exec.Command("/bin/sh", "-ec", `echo '#!/bin/sh' >plain; echo echo >noformat
+			echo '#!/nonexistent' >nointerpreter; chmod 755 noformat nointerpreter`)
+		script.Dir = dir
+		if out, err := script.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
 		for path, errno := range map[string]syscall.Errno{
 			"./missing": unix.ENOENT, "./plain": unix.EACCES, "./noformat": unix.ENOEXEC,
 			"./nointerpreter": unix.ENOENT, ".": unix.EACCES,
