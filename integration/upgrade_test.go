@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -391,6 +392,61 @@ func TestUpgradeWhileStarting(t *testing.T) {
 	f.pass(200 * time.Millisecond)
 	if starts := waitLines(t, f.path("starts"), n); len(starts) != n {
 		t.Errorf("%d services were started %d times", n, len(starts))
+	}
+}
+
+// TestUpgradeSignalled: a signal that comes while a program is about to become the
+// scanner is obeyed by that.
+func TestUpgradeSignalled(t *testing.T) {
+	t.Parallel()
+	for _, sig := range []syscall.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR2} {
+		t.Run(unix.SignalName(sig), func(t *testing.T) {
+			t.Parallel()
+			f := newFaultScene(t, tree{
+				"service/web/run!": faultSleeper,
+				"slow!": "#!/bin/sh\n[ \"$1\" = upgrade ] && exec " + ours(t, "upkeep") + " \"$@\"\n" +
+					"read line <gate\nexec " + ours(t, "svscan") + " \"$@\"\n",
+			})
+			web := f.wait("web", up)
+			gate := f.path("gate")
+			if err := unix.Mkfifo(gate, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			client := f.start(ours(t, "upkeep"), "upgrade", "--program", f.path("slow"), f.path("service"))
+			var w *os.File
+			f.until("the new program begins", func() (ok bool) {
+				fd, err := unix.Open(gate, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+				if err == nil {
+					w = os.NewFile(uintptr(fd), gate)
+				}
+				return err == nil
+			})
+			defer w.Close()
+			f.scanner.signal(sig)
+			if sig == unix.SIGHUP {
+				if err := os.Rename(f.dir("web"), f.path("web")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := w.WriteString("\n"); err != nil {
+				t.Fatal(err)
+			}
+			if code := client.wait(); code != 0 {
+				t.Errorf("upgrade: %d, %q", code, client.said())
+			}
+			switch sig {
+			case unix.SIGHUP:
+				waitStatus(t, f.path("web"), abandoned)
+			case unix.SIGUSR2: // one more upgrade, to which this one is added
+				f.upgraded()
+				f.wait("web", unchanged(web))
+			default:
+				if code := f.scanner.wait(); code != 0 {
+					t.Errorf("the scanner ended with %d", code)
+				}
+				f.wait("web", abandoned)
+			}
+		})
 	}
 }
 

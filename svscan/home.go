@@ -125,9 +125,14 @@ func newClient(fd int) *client {
 
 // answer sends a line and ends the connection.
 func (c *client) answer(text string) {
-	_ = c.file.SetWriteDeadline(time.Now().Add(requestTime))
-	_, _ = c.file.WriteString(text + "\n") // one that is gone needs no answer
+	c.say(text)
 	c.file.Close()
+}
+
+// say sends a line. Who is gone needs none.
+func (c *client) say(text string) {
+	_ = c.file.SetWriteDeadline(time.Now().Add(requestTime))
+	_, _ = c.file.WriteString(text + "\n")
 }
 
 // attend reads a client's request and passes it on.

@@ -10,7 +10,6 @@ import (
 	"upkeep/supervise/servicedir"
 	"upkeep/svscan/internal/handoff"
 	"upkeep/svscan/internal/keeper"
-	"upkeep/svscan/internal/spawn"
 )
 
 // The keeper holds the pipes of the logs that the scanner itself writes: package
@@ -96,26 +95,11 @@ func (s *Scanner) makeKeeper() error {
 		unix.Close(listen)
 		return err
 	}
-	path := "/proc/self/exe"
-	if unix.Access(path, unix.X_OK) != nil {
-		path = s.program
-	}
-	args := append([]string{"upkeep"}, KeeperArgs...)
-	program, err := spawn.NewProgram(path, append(args, s.k.config.Dir)...)
-	root := -1
-	if err == nil {
-		root, err = unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	}
-	if err != nil {
-		c.Close()
-		unix.Close(listen)
-		return err
-	}
-	o := &keeperOwner{k: s.k, listen: listen, root: root}
-	o.request = spawn.Request{
-		Owner: o, Program: program, Dir: root, Stdin: listen, Stdout: -1, Notify: -1, Journal: -1, Session: true,
-	}
-	s.k.spawner.Spawn(&o.request)
+	s.help(s.self(), append(KeeperArgs[:len(KeeperArgs):len(KeeperArgs)], s.k.config.Dir), listen, -1, func(_ *helper, err error) {
+		if err != nil {
+			s.k.report(Warning, "", "start", "a keeper of log pipes", err)
+		}
+	})
 	s.follow(c)
 	return nil
 }
@@ -196,29 +180,3 @@ func (h *home) path(name string) string {
 	}
 	return h.at + "/" + name
 }
-
-// keeperOwner is told of the keeper's start. Its end is heard of by the connection.
-type keeperOwner struct {
-	k       *kernel
-	request spawn.Request
-	listen  int
-	root    int
-}
-
-// Started implements spawn.Owner.
-func (o *keeperOwner) Started(int32, time.Time) {}
-
-// Proceed implements spawn.Owner.
-func (o *keeperOwner) Proceed() { closeAll(o.listen, o.root) }
-
-// StartFailed implements spawn.Owner.
-func (o *keeperOwner) StartFailed(err error, _ bool, _ time.Time) {
-	o.k.report(Warning, "", "start", "a keeper of log pipes", err)
-	closeAll(o.listen, o.root)
-}
-
-// Slow implements spawn.Owner.
-func (o *keeperOwner) Slow() {}
-
-// Died implements reap.Owner.
-func (o *keeperOwner) Died(int32, uint32) {}

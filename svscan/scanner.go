@@ -48,12 +48,13 @@ type Scanner struct {
 	program    string   // that we were started as
 	home       *home
 	caught     chan os.Signal
-	opening    int               // units that were started and did not answer yet
-	full       bool              // out of descriptors, and said so
-	frail      bool              // log pipes cannot be opened both ways, and said so
-	promised   int               // descriptors that units and pipes have or will have
-	unread     string            // what was said of the scan directory
-	linked     map[string]*entry // whom the names in the state directory lead to
+	fenced     atomic.Pointer[chan struct{}] // closed by fenceSignal
+	opening    int                           // units that were started and did not answer yet
+	full       bool                          // out of descriptors, and said so
+	frail      bool                          // log pipes cannot be opened both ways, and said so
+	promised   int                           // descriptors that units and pipes have or will have
+	unread     string                        // what was said of the scan directory
+	linked     map[string]*entry             // whom the names in the state directory lead to
 	manager    *manager
 	left       bool // without stopping anything
 	keeping    keeping
@@ -72,6 +73,7 @@ type entry struct {
 	name    string
 	seen    uint32
 	present bool
+	hungUp  bool // a HUP came while it was not present: it is to end
 	main    slot
 	log     slot
 	pipe    [2]int // the log pipe, to read and to write to, or -1
@@ -140,6 +142,9 @@ func New(c Config) (*Scanner, error) {
 	// First, since a program that others become must not die of what they would
 	// have obeyed.
 	caught := catch(c.Signals)
+	for _, sig := range inheritHold() {
+		caught <- sig // as many as there are kinds, for which there is room twice
+	}
 	store, err := openStore(c)
 	if err != nil {
 		return nil, err
@@ -469,7 +474,7 @@ func (s *Scanner) look(scanDir int, name string, first bool, said map[string]str
 	}
 	e.seen, e.name = s.serial, name
 	if !e.present {
-		e.present = true
+		e.present, e.hungUp = true, false
 		e.tell(supervise.EvReturned)
 	}
 	e.rename()
@@ -700,7 +705,7 @@ func (s *Scanner) opened(u *unit, err error) {
 	if !e.present {
 		u.Post(supervise.Event{Kind: supervise.EvRemoved, At: u.Now()})
 	}
-	if s.stop && !u.log { // it was being opened when the shutdown came
+	if (s.stop || e.hungUp) && !u.log { // it was being opened when that came
 		u.Post(supervise.Event{Kind: supervise.EvShutdown, At: u.Now()})
 	}
 	s.advance(e)
@@ -780,6 +785,7 @@ func (s *Scanner) hangup() {
 	s.scan()
 	for _, e := range s.entries {
 		if !e.present {
+			e.hungUp = true
 			e.stop()
 			continue
 		}

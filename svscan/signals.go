@@ -7,13 +7,15 @@ import (
 )
 
 // scannerSignals are those that mean something to a scanner.
-var scannerSignals = [...]os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGUSR2}
+var scannerSignals = [...]syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGUSR2}
 
 // catch has the signals go into a channel.
 func catch(some bool) chan os.Signal {
-	c := make(chan os.Signal, 4)
+	c := make(chan os.Signal, 2*len(scannerSignals))
 	if some {
-		signal.Notify(c, scannerSignals[:]...)
+		for _, sig := range scannerSignals {
+			signal.Notify(c, sig)
+		}
 	}
 	if some && os.Getpid() == 1 {
 		// The kernel spares PID 1 the default action of every signal, the Go runtime
@@ -32,18 +34,7 @@ func (s *Scanner) signals() (stop func()) {
 		for {
 			select {
 			case sig := <-s.caught:
-				switch sig {
-				case syscall.SIGHUP:
-					s.Rescan()
-				case syscall.SIGUSR2:
-					s.post(message{kind: msgUpgrade, upgrade: new(upgrade)})
-				case syscall.SIGQUIT:
-					if !s.k.first() { // or there would be nobody to take over
-						s.Leave()
-					}
-				default:
-					s.Stop()
-				}
+				s.obey(sig)
 			case <-done:
 				return
 			}
@@ -52,5 +43,24 @@ func (s *Scanner) signals() (stop func()) {
 	return func() {
 		signal.Stop(s.caught)
 		close(done)
+	}
+}
+
+func (s *Scanner) obey(sig os.Signal) {
+	switch sig {
+	case syscall.SIGHUP:
+		s.Rescan()
+	case syscall.SIGUSR2:
+		s.post(message{kind: msgUpgrade, upgrade: new(upgrade)})
+	case syscall.SIGQUIT:
+		if !s.k.first() { // or there would be nobody to take over
+			s.Leave()
+		}
+	case fenceSignal:
+		if passed := s.fenced.Swap(nil); passed != nil {
+			close(*passed)
+		}
+	case syscall.SIGTERM, syscall.SIGINT:
+		s.Stop()
 	}
 }

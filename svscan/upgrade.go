@@ -15,7 +15,6 @@ import (
 
 	"upkeep/supervise"
 	"upkeep/svscan/internal/handoff"
-	"upkeep/svscan/internal/spawn"
 )
 
 // An upgrade in place is an exec of the new program by the scanner, which keeps its
@@ -29,6 +28,7 @@ type upgrade struct {
 	program string    // path; empty for the one we were started as
 	clients []*client // who asked, but for those who did by a signal
 	fault   error     // what the check found
+	hold    int       // the socket of a holder, or -1
 }
 
 const (
@@ -45,17 +45,21 @@ const willName = "UPKEEP_WILL"
 
 // CheckArgs are the arguments, after the program's name, by which it is asked whether
 // it understands the will in its standard input, and CheckUpgrade the answer: nil,
-// and the program prints checked, or what is wrong.
+// and the program prints understood, or what is wrong.
 var CheckArgs = []string{"upgrade", "--check"}
 
-const checked = "ok"
+const understood = "ok"
+
+// Upgrading is the line that who has asked for an upgrade reads before the answer: if
+// none follows, the new program has lost the client.
+const Upgrading = "upgrading"
 
 // CheckUpgrade is described with CheckArgs.
 func CheckUpgrade(stdin int) (answer string, err error) {
 	if _, err := handoff.Read(stdin); err != nil {
 		return "", fmt.Errorf("state of the running svscan: %w", err)
 	}
-	return checked, nil
+	return understood, nil
 }
 
 // programPath is the path of this program as it was invoked, so that what stands
@@ -135,23 +139,27 @@ func (s *Scanner) check(w *handoff.Will, up *upgrade) error {
 		unix.Close(memory)
 		return fmt.Errorf("unable to create pipe: %w", err)
 	}
-	program, err := spawn.NewProgram(up.program, append([]string{"upkeep"}, CheckArgs...)...)
-	root := -1
-	if err == nil {
-		root, err = unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	}
-	if err == nil {
-		err = unix.SetNonblock(p[0], true)
-	}
-	if err != nil {
+	if err := unix.SetNonblock(p[0], true); err != nil {
 		closeAll(memory, p[0], p[1])
 		return err
 	}
-	c := &checker{s: s, up: up, fds: []int{memory, p[1], root}, output: os.NewFile(uintptr(p[0]), "check")}
-	c.request = spawn.Request{
-		Owner: c, Program: program, Dir: root, Stdin: memory, Stdout: p[1], Notify: -1, Journal: -1, Group: true,
-	}
-	s.k.spawner.Spawn(&c.request)
+	output := os.NewFile(uintptr(p[0]), "check")
+	s.help(up.program, CheckArgs, memory, p[1], func(h *helper, err error) {
+		if err != nil {
+			output.Close()
+			up.fault = fmt.Errorf("unable to execute %s: %w", up.program, err)
+			s.post(message{kind: msgChecked, upgrade: up})
+			return
+		}
+		go func() { // ends with the answer, or by the deadline
+			up.fault = s.checked(h, up.program, output)
+			if up.fault != nil {
+				s.post(message{kind: msgChecked, upgrade: up})
+				return
+			}
+			s.startHolder(up)
+		}()
+	})
 	return nil
 }
 
@@ -161,67 +169,32 @@ func closeAll(fds ...int) {
 	}
 }
 
-// checker is the run of a new program that shows whether it understands a will.
-type checker struct {
-	s       *Scanner
-	up      *upgrade
-	request spawn.Request
-	fds     []int
-	output  *os.File
-	pid     int32
-}
-
-// Started implements spawn.Owner.
-func (c *checker) Started(pid int32, _ time.Time) { c.pid = pid }
-
-// Proceed implements spawn.Owner.
-func (c *checker) Proceed() {
-	closeAll(c.fds...)
-	_ = c.output.SetReadDeadline(time.Now().Add(checkTime))
-	go func() { // ends with the answer, or by the deadline
-		var b [512]byte
-		n := 0
-		for n < len(b) {
-			m, err := c.output.Read(b[n:])
-			n += m
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				_ = c.s.k.table.Signal(c.pid, unix.SIGKILL, true)
-				c.over(fmt.Errorf("%s did not answer", c.up.program))
-				return
-			}
-			if err != nil {
-				break
-			}
+// checked reads what the new program says of the will.
+func (s *Scanner) checked(h *helper, program string, output *os.File) error {
+	defer output.Close()
+	_ = output.SetReadDeadline(time.Now().Add(checkTime))
+	var b [512]byte
+	n := 0
+	for n < len(b) {
+		m, err := output.Read(b[n:])
+		n += m
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			_ = s.k.table.Signal(h.pid, unix.SIGKILL, true)
+			return fmt.Errorf("%s did not answer", program)
 		}
-		line, _, _ := strings.Cut(string(b[:n]), "\n")
-		switch line {
-		case checked:
-			c.over(nil)
-		case "":
-			c.over(fmt.Errorf("%s does not know how", c.up.program))
-		default:
-			c.over(fmt.Errorf("%s does not understand: %s", c.up.program, line))
+		if err != nil {
+			break
 		}
-	}()
+	}
+	switch line, _, _ := strings.Cut(string(b[:n]), "\n"); line {
+	case understood:
+		return nil
+	case "":
+		return fmt.Errorf("%s does not know how", program)
+	default:
+		return fmt.Errorf("%s does not understand: %s", program, line)
+	}
 }
-
-func (c *checker) over(err error) {
-	c.output.Close()
-	c.up.fault = err
-	c.s.post(message{kind: msgChecked, upgrade: c.up})
-}
-
-// StartFailed implements spawn.Owner.
-func (c *checker) StartFailed(err error, _ bool, _ time.Time) {
-	closeAll(c.fds...)
-	c.over(fmt.Errorf("unable to execute %s: %w", c.up.program, err))
-}
-
-// Slow implements spawn.Owner.
-func (c *checker) Slow() {}
-
-// Died implements reap.Owner.
-func (c *checker) Died(int32, uint32) {}
 
 // finishUpgrade becomes the new program, if that said that it can.
 func (s *Scanner) finishUpgrade(up *upgrade) {
@@ -230,7 +203,12 @@ func (s *Scanner) finishUpgrade(up *upgrade) {
 		up.fault = errors.New("services are being stopped")
 	}
 	if up.fault == nil {
+		for _, c := range up.clients {
+			c.say(Upgrading)
+		}
 		up.fault = s.become(up)
+	} else if up.hold > 0 {
+		unix.Close(up.hold)
 	}
 	s.refuse(up, up.fault)
 }
@@ -280,7 +258,9 @@ func (s *Scanner) become(up *upgrade) error {
 		}
 		defer unix.CloseOnExec(fd)
 	}
-	// A signal that comes from here on waits for the new program.
+	environ := append(os.Environ(), willName+"="+strconv.Itoa(memory))
+	// A signal that comes from here on waits for the new program. Most need a holder
+	// for that; without one they may be the end of it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var old unix.Sigset_t
@@ -288,14 +268,21 @@ func (s *Scanner) become(up *upgrade) error {
 		return fmt.Errorf("unable to block signals: %w", err)
 	}
 	defer unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
-	if s.box.has(func(m message) bool { return m.matters() }) || len(s.caught) > 0 {
+	if fd := s.hold(up); fd >= 0 {
+		defer s.release(fd)
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
+			return fmt.Errorf("unable to keep descriptor %d: %w", fd, err)
+		}
+		environ = append(environ, holdName+"="+strconv.Itoa(fd))
+	}
+	if !s.fence() || s.box.has(message.matters) {
 		return errors.New("a signal came in between")
 	}
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
 		return fmt.Errorf("unable to get limit of open files: %w", err)
 	}
-	err = syscall.Exec(up.program, os.Args, append(os.Environ(), willName+"="+strconv.Itoa(memory)))
+	err = syscall.Exec(up.program, os.Args, environ)
 	// Which has lowered the limit to what a program should be started with.
 	_ = unix.Prlimit(0, unix.RLIMIT_NOFILE, &files, nil)
 	return fmt.Errorf("unable to execute %s: %w", up.program, err)
@@ -305,7 +292,7 @@ func (s *Scanner) become(up *upgrade) error {
 func held() *unix.Sigset_t {
 	var set unix.Sigset_t
 	for _, sig := range scannerSignals {
-		n := uint(sig.(syscall.Signal)) - 1
+		n := uint(sig) - 1
 		set.Val[n/64] |= 1 << (n % 64)
 	}
 	return &set
@@ -395,7 +382,7 @@ func (s *Scanner) inherit(w *handoff.Will) {
 	s.manager.alive()
 	s.seekKeeper()
 	for _, fd := range w.Clients {
-		newClient(fd).answer(checked)
+		newClient(fd).answer(understood)
 	}
 	for i := range w.Entries {
 		left := &w.Entries[i]

@@ -47,6 +47,9 @@ func run(env *cli.Env, args []string) int {
 	case svscan.KeeperArgs[0]:
 		svscan.Keep()
 		return 0
+	case svscan.HoldArgs[0]:
+		svscan.Hold()
+		return 0
 	case "upgrade":
 		return upgradeScanner(env, args[1:])
 	default:

@@ -78,8 +78,12 @@ func checkUpgrade(env *cli.Env) int {
 	return 0
 }
 
-// errGone: the connection ended without an answer.
-var errGone = errors.New("it has ended")
+// errGone: the connection ended without an answer; errLost: so it did after the new
+// program had been executed.
+var (
+	errGone = errors.New("it has ended")
+	errLost = errors.New("the new program has lost the connection")
+)
 
 // ask sends a request to the svscan of a directory and returns its answer.
 func ask(dir, request string) (answer string, err error) {
@@ -121,8 +125,13 @@ func ask(dir, request string) (answer string, err error) {
 		}
 		n += m
 	}
-	line, _, whole := strings.Cut(string(b[:n]), "\n")
-	if !whole {
+	text, began := strings.CutPrefix(string(b[:n]), svscan.Upgrading+"\n")
+	line, _, whole := strings.Cut(text, "\n")
+	switch {
+	case whole:
+	case began:
+		return "", errLost
+	default:
 		return "", errGone
 	}
 	return line, nil
