@@ -113,7 +113,7 @@ func TestUpgrade(t *testing.T) {
 		f.upgraded()
 	}
 	// Those of a moment do not count.
-	f.until("no descriptors have come to stay", func() bool { return f.descriptors() < open+5 })
+	f.until("no descriptors have come to stay", func() bool { return f.descriptors() <= open })
 	// They obey.
 	f.tell("unwanted", "u")
 	if got := waitFile(t, f.path("environment"), something); strings.Contains(got, "UPKEEP_WILL") {
