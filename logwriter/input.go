@@ -21,6 +21,12 @@ const (
 	nap  = 200 * time.Microsecond
 	// little is how much input is not worth a wake-up if there is more to come.
 	little = block / 2
+	// A writer that fills a pipe in the time of two or three naps, which is much, waits
+	// for the reader and wakes it all the time. It gets a wide pipe, in bytes, and
+	// takes longer naps.
+	much    = 24 << 10
+	wide    = 1 << 20
+	wideNap = 500 * time.Microsecond
 	// naps is how often a quarter of a nap is taken for the rest of a line,
 	// before the waits of 1, 2, 4... milliseconds, the last of which is longest.
 	naps    = 4
@@ -48,12 +54,15 @@ type Input struct {
 	held  bool      // a pipe is read, until no line is begun
 	woken time.Time // when the last Peek began after little input
 	last  int       // bytes that were new last time
+
+	widened bool // the pipe, or that was tried
+	nap     time.Duration
 }
 
 // OpenInput prepares to read from fd, of which it does not change the mode. No
 // other process should read from it.
 func OpenInput(fd int) (*Input, error) {
-	in := &Input{fd: fd, epoll: -1, null: -1, side: [2]int{-1, -1}, buf: make([]byte, block+spare)}
+	in := &Input{fd: fd, epoll: -1, null: -1, side: [2]int{-1, -1}, nap: nap, buf: make([]byte, block+spare)}
 	var err error
 	if in.alarm, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		return nil, err
@@ -110,7 +119,7 @@ func (in *Input) Peek(seen int, oneLine bool) (b []byte, eof bool, err error) {
 	if in.last > 0 && in.last < little {
 		now := time.Now()
 		if now.Sub(in.woken) < busy {
-			t := unix.NsecToTimespec(int64(nap))
+			t := unix.NsecToTimespec(int64(in.nap))
 			_ = unix.Nanosleep(&t, nil)
 		}
 		in.woken = now
@@ -126,6 +135,12 @@ func (in *Input) Peek(seen int, oneLine bool) (b []byte, eof bool, err error) {
 			return nil, true, nil
 		case len(b) > seen:
 			in.last = len(b) - seen
+			if in.last >= much && !in.widened {
+				in.widened = true
+				if n, err := unix.FcntlInt(uintptr(in.fd), unix.F_SETPIPE_SZ, wide); err == nil && n >= wide {
+					in.nap = wideNap
+				}
+			}
 			if oneLine {
 				if i := bytes.IndexByte(b[seen:], '\n'); i >= 0 {
 					b = b[:seen+i+1]

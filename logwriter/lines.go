@@ -20,7 +20,7 @@ type LineAction struct {
 	Pattern Pattern
 	Dir     *Dir
 	// Stamp appends what is put before the line, if set.
-	Stamp func(b []byte, now time.Time) []byte
+	Stamp Stamp
 	// Put gets what is before the line, and the line without its end.
 	Put func(stamp, line []byte)
 	// Flush, if set, is called after each block of lines.
@@ -48,6 +48,7 @@ type LineWriter struct {
 	stamp []byte
 	long  []byte // the beginning of the current line that has been consumed
 	left  int    // how far the original has read beyond the last block
+	clock clock
 }
 
 // NewLines makes a writer. The directories are the caller's until then, and
@@ -194,7 +195,7 @@ func (w *LineWriter) line(text []byte) {
 		w.stamp = w.stamp[:0]
 		if a.Stamp != nil {
 			if now.IsZero() {
-				now = time.Now()
+				now = w.clock.now()
 			}
 			w.stamp = a.Stamp(w.stamp, now)
 		}
@@ -211,6 +212,7 @@ func (w *LineWriter) line(text []byte) {
 }
 
 func (w *LineWriter) borrow() {
+	w.clock.reset()
 	for _, d := range w.dirs {
 		d.out = borrow()
 	}
@@ -253,21 +255,6 @@ func (d *Dir) settle() {
 		d.rotate()
 	}
 	d.fresh = false
-}
-
-// LeapLead is by how much the clock of s6, which counts leap seconds, is ahead
-// of multilog's.
-const LeapLead = 27 * time.Second
-
-// LeapTAI64N appends the stamp of s6-log's action t: a label that counts leap
-// seconds and nanoseconds, and a blank.
-func LeapTAI64N(b []byte, now time.Time) []byte {
-	const epoch = 1<<62 + 10
-	n := len(b) + 1
-	b = append(b, "@........................ "...)
-	digits(b[n:n+16], uint64(now.Add(LeapLead).Unix())+epoch)
-	digits(b[n+16:n+24], uint64(now.Nanosecond()))
-	return b
 }
 
 // lockAsS6 locks the directory for programs that use fcntl, too.

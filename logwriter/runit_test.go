@@ -201,14 +201,3 @@ func TestInputOfLongLines(t *testing.T) {
 		t.Errorf("%d bytes", len(b))
 	}
 }
-
-func TestDate(t *testing.T) {
-	t.Parallel()
-	for _, between := range []byte("T_") {
-		b := Date(between)([]byte("x"))
-		at, err := time.Parse("x2006-01-02"+string('T')+"15:04:05.00000 ", strings.Replace(string(b), string(between), "T", 1))
-		if err != nil || time.Since(at).Abs() > time.Minute || len(b) != 27 {
-			t.Errorf("%q: %v", b, err)
-		}
-	}
-}

@@ -34,12 +34,83 @@ func digits(b []byte, n uint64) {
 	}
 }
 
-// TAI64N is the stamp of multilog's action t, for Rules.Stamp: the label and a
-// blank.
-func TAI64N() func(b []byte) []byte {
+// Stamp appends to b what is put before a line that was read at now. It is for one
+// goroutine.
+type Stamp func(b []byte, now time.Time) []byte
+
+// TAI64N is the stamp of multilog's action t: the label and a blank.
+func TAI64N() Stamp {
 	var l Label
-	return func(b []byte) []byte {
-		b = append(b, l.At(time.Now())...)
-		return append(b, ' ')
+	return func(b []byte, now time.Time) []byte {
+		return append(append(b, l.At(now)...), ' ')
 	}
 }
+
+// LeapLead is by how much the clock of s6, which counts leap seconds, is ahead
+// of multilog's.
+const LeapLead = 27 * time.Second
+
+// LeapTAI64N is the stamp of s6-log's action t: a label that counts leap seconds and
+// nanoseconds, and a blank.
+func LeapTAI64N() Stamp {
+	var l Label
+	return func(b []byte, now time.Time) []byte {
+		text := l.At(now.Add(LeapLead))
+		digits(text[17:25], uint64(now.Nanosecond()))
+		return append(append(b, text...), ' ')
+	}
+}
+
+// Date is a stamp of decimal digits: layout, for time.Time.Format, is what comes
+// before the dot of the seconds' fraction, which has that many digits, at most nine, and
+// is followed by end. The time is local unless utc is set.
+func Date(layout string, fraction int, end string, utc bool) Stamp {
+	var (
+		second int64
+		text   []byte // of the last second, which most lines share
+	)
+	return func(b []byte, now time.Time) []byte {
+		if utc {
+			now = now.UTC()
+		}
+		if s := now.Unix(); text == nil || s != second {
+			second, text = s, append(now.AppendFormat(text[:0], layout), '.')
+		}
+		b = append(b, text...)
+		at := len(b)
+		b = append(b, "000000000"[:fraction]...)
+		n := now.Nanosecond()
+		for range 9 - fraction {
+			n /= 10
+		}
+		for i := len(b) - 1; i >= at; i-- {
+			b[i] = byte('0' + n%10)
+			n /= 10
+		}
+		return append(b, end...)
+	}
+}
+
+// clock gives the times of the lines of a block, which grow. It looks at that of the
+// system for the first line and for every eighth: those between are later by a
+// nanosecond each, where it would be a few hundred.
+type clock struct {
+	at   time.Time
+	left int
+}
+
+func (c *clock) now() time.Time {
+	next := c.at.Add(1)
+	if c.left == 0 {
+		c.left = 8
+		if now := time.Now(); now.After(next) {
+			next = now
+		}
+	}
+	c.at = next
+	c.left--
+	return next
+}
+
+// reset is for the beginning of a block.
+func (c *clock) reset() { c.left = 0 }

@@ -52,7 +52,7 @@ type Action struct {
 type Rules struct {
 	// Stamp appends what is put before each line, if set. It is called when the
 	// first byte of the line is seen.
-	Stamp func(b []byte) []byte
+	Stamp Stamp
 	// Window is how much of a line, with its stamp, patterns and status files see.
 	// For outlets it is without the stamp.
 	Window int
@@ -78,6 +78,7 @@ type Writer struct {
 	inside  bool   // the head of the current line is done with
 	stamp   []byte // of the current line
 	stamped bool   // the current line has got its stamp
+	clock   clock
 	head    []byte
 	alerts  []byte
 }
@@ -164,7 +165,7 @@ func (w *Writer) Finish(rest []byte) {
 // mark stamps the line that begins.
 func (w *Writer) mark() {
 	if !w.stamped && w.rules.Stamp != nil {
-		w.stamp = w.rules.Stamp(w.stamp[:0])
+		w.stamp = w.rules.Stamp(w.stamp[:0], w.clock.now())
 		w.stamped = true
 	}
 }
@@ -348,6 +349,7 @@ func (w *Writer) cry() {
 }
 
 func (w *Writer) borrow() {
+	w.clock.reset()
 	for _, d := range w.dirs {
 		d.out = borrow()
 	}

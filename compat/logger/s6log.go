@@ -151,16 +151,17 @@ func (p *s6Program) open(s s6Script) (actions []logwriter.LineAction, complaint 
 }
 
 // stamp is what goes before the lines that this action gets, nil for nothing.
-func (w *s6Word) stamp() func(b []byte, now time.Time) []byte {
+func (w *s6Word) stamp() logwriter.Stamp {
 	if !w.acts() || !w.tai && !w.iso && w.prefix == "" {
 		return nil
 	}
+	tai, iso := logwriter.LeapTAI64N(), logwriter.Date("2006-01-02 15:04:05", 9, "  ", false)
 	return func(b []byte, now time.Time) []byte {
 		if w.tai {
-			b = logwriter.LeapTAI64N(b, now)
+			b = tai(b, now)
 		}
 		if w.iso {
-			b = now.AppendFormat(b, "2006-01-02 15:04:05.000000000  ")
+			b = iso(b, now)
 		}
 		if w.prefix != "" {
 			b = append(append(b, w.prefix...), ' ')
