@@ -48,7 +48,7 @@ type LineWriter struct {
 	stamp []byte
 	long  []byte // the beginning of the current line that has been consumed
 	left  int    // how far the original has read beyond the last block
-	clock clock
+	clock Clock
 }
 
 // NewLines makes a writer. The directories are the caller's until then, and
@@ -195,7 +195,7 @@ func (w *LineWriter) line(text []byte) {
 		w.stamp = w.stamp[:0]
 		if a.Stamp != nil {
 			if now.IsZero() {
-				now = w.clock.now()
+				now = w.clock.Now()
 			}
 			w.stamp = a.Stamp(w.stamp, now)
 		}
@@ -212,7 +212,7 @@ func (w *LineWriter) line(text []byte) {
 }
 
 func (w *LineWriter) borrow() {
-	w.clock.reset()
+	w.clock.Reset()
 	for _, d := range w.dirs {
 		d.out = borrow()
 	}

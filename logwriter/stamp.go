@@ -91,15 +91,16 @@ func Date(layout string, fraction int, end string, utc bool) Stamp {
 	}
 }
 
-// clock gives the times of the lines of a block, which grow. It looks at that of the
+// Clock gives the times of the lines of a block, which grow. It looks at that of the
 // system for the first line and for every eighth: those between are later by a
 // nanosecond each, where it would be a few hundred.
-type clock struct {
+type Clock struct {
 	at   time.Time
 	left int
 }
 
-func (c *clock) now() time.Time {
+// Now is for the next line.
+func (c *Clock) Now() time.Time {
 	next := c.at.Add(1)
 	if c.left == 0 {
 		c.left = 8
@@ -112,5 +113,5 @@ func (c *clock) now() time.Time {
 	return next
 }
 
-// reset is for the beginning of a block.
-func (c *clock) reset() { c.left = 0 }
+// Reset is for the beginning of a block.
+func (c *Clock) Reset() { c.left = 0 }

@@ -50,17 +50,17 @@ func TestStamps(t *testing.T) {
 // TestClock: the times of a block grow, and do not lag behind.
 func TestClock(t *testing.T) {
 	t.Parallel()
-	var c clock
+	var c Clock
 	for range 10 {
 		before := time.Now()
-		c.reset()
-		last := c.now()
+		c.Reset()
+		last := c.Now()
 		if last.Before(before) {
 			t.Fatal("a block begins with an old time")
 		}
 		for i := range 100 {
 			before := time.Now()
-			now := c.now()
+			now := c.Now()
 			if !now.After(last) {
 				t.Fatalf("%v comes after %v", now, last)
 			}

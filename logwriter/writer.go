@@ -78,7 +78,7 @@ type Writer struct {
 	inside  bool   // the head of the current line is done with
 	stamp   []byte // of the current line
 	stamped bool   // the current line has got its stamp
-	clock   clock
+	clock   Clock
 	head    []byte
 	alerts  []byte
 }
@@ -165,7 +165,7 @@ func (w *Writer) Finish(rest []byte) {
 // mark stamps the line that begins.
 func (w *Writer) mark() {
 	if !w.stamped && w.rules.Stamp != nil {
-		w.stamp = w.rules.Stamp(w.stamp[:0], w.clock.now())
+		w.stamp = w.rules.Stamp(w.stamp[:0], w.clock.Now())
 		w.stamped = true
 	}
 }
@@ -349,7 +349,7 @@ func (w *Writer) cry() {
 }
 
 func (w *Writer) borrow() {
-	w.clock.reset()
+	w.clock.Reset()
 	for _, d := range w.dirs {
 		d.out = borrow()
 	}

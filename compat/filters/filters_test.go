@@ -51,7 +51,7 @@ func TestTai64n(t *testing.T) {
 		for name, exe := range map[string]string{"ours": "/proc/self/exe", "theirs": clitest.Find(t, "daemontools", "tai64n")} {
 			got := pass(t, exe, "tai64n", "UTC", text)
 			for _, m := range label.FindAllStringSubmatch(got, -1) {
-				b := AppendLocal(nil, []byte(m[1]), time.UTC)
+				b := appendFraction(appendSecond(nil, []byte(m[1][:seconds]), time.UTC), []byte(m[1][seconds:]))
 				at, err := time.Parse("2006-01-02 15:04:05.999999999", string(b))
 				if age := time.Since(at); err != nil || age < -time.Minute || age > time.Hour || !strings.HasSuffix(string(b), "500") {
 					t.Errorf("%s: %s is %s, %v", name, m[1], b, err)
@@ -83,12 +83,18 @@ func FuzzLocal(f *testing.F) {
 	})
 }
 
+// localized is what becomes of a text, however it comes.
 func localized(text string) string {
-	l, out := localizer{zone: time.UTC}, []byte(nil)
+	whole := localizer{zone: time.UTC}
+	l, out := whole, []byte(nil)
 	for i := range len(text) {
-		out = l.step(out, text[i])
+		out = l.step(out, []byte(text[i:i+1]))
 	}
-	return string(l.end(out))
+	out = l.end(out)
+	if atOnce := string(whole.end(whole.step(nil, []byte(text)))); atOnce != string(out) {
+		return "at once " + atOnce + " but byte by byte " + string(out)
+	}
+	return string(out)
 }
 
 // pass is what a filter makes of a text, after how it ended.
