@@ -74,31 +74,13 @@ func (p *program) run(w *logwriter.Writer, signals <-chan os.Signal) int {
 			in.Interrupt()
 		}
 	}()
-	seen := 0
-	for {
+	_ = feed(in, w, func() (stop, over bool) { // an error is an end, as in the original
+		p.said = "" // whatever it was is over
 		if p.alarm.Swap(false) {
 			w.Rotate()
 		}
-		term := p.term.Load()
-		if term && seen == 0 && !w.Inside() {
-			break
-		}
-		b, eof, err := in.Peek(seen, term)
-		if eof || err != nil { // as in the original
-			w.Finish(b)
-			_ = in.Consume(len(b))
-			break
-		}
-		if len(b) == seen {
-			continue // interrupted
-		}
-		done := w.Write(b, seen)
-		p.said = "" // whatever it was is over
-		seen = len(b) - done
-		if in.Consume(done) != nil {
-			break
-		}
-	}
+		return p.term.Load(), false
+	}, nil)
 	w.Close()
 	return 0
 }

@@ -252,39 +252,15 @@ func (p *s6Program) run(w *logwriter.LineWriter, signals <-chan os.Signal, o s6O
 			in.Interrupt()
 		}
 	}()
-	seen := 0
-	for {
+	err = feed(in, w, func() (stop, over bool) {
+		p.said = "" // whatever it was is over
 		if p.alarm.Swap(false) {
 			w.Rotate()
 		}
-		stop := p.stop.Load()
-		if stop && seen == 0 && !w.Inside() {
-			break
-		}
-		b, eof, err := in.Peek(seen, stop)
-		if p.late.Load() && len(b) == seen && err == nil && !eof {
-			if in.Keeps() {
-				b = nil
-			}
-			eof = true
-		}
-		if eof || err != nil {
-			if err != nil {
-				p.warn("unable to read from stdin: " + s6Error(err))
-			}
-			w.Finish(b)
-			_ = in.Consume(len(b))
-			break
-		}
-		if len(b) == seen {
-			continue // interrupted
-		}
-		done := w.Write(b, seen)
-		p.said = "" // whatever it was is over
-		seen = len(b) - done
-		if in.Consume(done) != nil {
-			break
-		}
+		return p.stop.Load(), false
+	}, p.late.Load)
+	if err != nil {
+		p.warn("unable to read from stdin: " + s6Error(err))
 	}
 	w.Close()
 	return 0

@@ -193,43 +193,31 @@ func (p *svlogd) run(o svlogdOptions) int {
 	w := logwriter.NewOutlets(rules, p.outlets(), p.host)
 	timer := time.AfterFunc(time.Hour, p.in.Interrupt)
 	defer timer.Stop()
-	for seen, told := 0, false; ; {
+	told, lost := false, false
+	err := feed(p.in, w, func() (stop, over bool) {
 		if p.alarm.Swap(false) {
 			p.info("sigalarm received.")
 			w.Rotate()
 		}
 		if p.hangup.Swap(false) {
 			p.info("sighangup received.")
-			if !p.reopen(w) {
-				return p.env.Fatal("svlogd", "no functional log directories.", nil)
+			if lost = !p.reopen(w); lost {
+				return true, true
 			}
 		}
-		term := p.term.Load()
-		if term && !told {
+		stop = p.term.Load()
+		if stop && !told {
 			told = true
 			p.info("sigterm received.")
 		}
-		if term && seen == 0 && !w.Inside() {
-			break
-		}
 		p.tend(timer)
-		b, eof, err := p.in.Peek(seen, term)
-		if err != nil {
-			p.env.Warn("svlogd", "unable to read standard input", err)
-		}
-		if eof || err != nil {
-			w.Finish(b)
-			_ = p.in.Consume(len(b))
-			break
-		}
-		if len(b) == seen {
-			continue // interrupted
-		}
-		done := w.Write(b, seen)
-		seen = len(b) - done
-		if p.in.Consume(done) != nil {
-			break
-		}
+		return stop, false
+	}, nil)
+	if lost {
+		return p.env.Fatal("svlogd", "no functional log directories.", nil)
+	}
+	if err != nil {
+		p.env.Warn("svlogd", "unable to read standard input", err)
 	}
 	for _, l := range p.logs {
 		if l.dir != nil {
