@@ -1,5 +1,7 @@
 package logwriter
 
+import "strings"
+
 // statusSize is the size of a status file.
 const statusSize = 1001
 
@@ -8,21 +10,27 @@ type word struct {
 	op  Op
 	arg string // pattern, path
 	dir DirConfig
+	fn  bool // the pattern is one of fnmatch
 }
 
-// Multilog is a script of multilog 0.76 (daemontools.md, section 10.1).
+// Multilog is a script of multilog 0.76 or encore's (daemontools.md, section 10.1).
 type Multilog struct {
 	// Resume has directories gone on with as they are. Else one that was not closed
 	// is put in order as after a crash.
 	Resume bool
 
-	stamp bool
+	stamp func() Stamp // nil for none
 	words []word
 }
 
-// ParseMultilog knows no errors: other words are ignored.
-func ParseMultilog(args []string) Multilog {
+// ParseMultilog knows no errors: other words are ignored. Those of encore's own are
+// known if encore is set.
+func ParseMultilog(args []string, encore bool) Multilog {
 	var s Multilog
+	largest, fn := 16777215, false
+	if encore {
+		largest = 2147483647
+	}
 	dir := DirConfig{Size: 99999, Margin: 2000, Buffer: 512, Keep: 10, Suffix: "s"}
 	for i, a := range args {
 		if a == "" {
@@ -30,17 +38,29 @@ func ParseMultilog(args []string) Multilog {
 		}
 		switch rest := a[1:]; a[0] {
 		case 't':
-			s.stamp = s.stamp || i == 0
+			if i == 0 {
+				s.stamp = TAI64N
+			}
+		case 'T':
+			if i == 0 && encore {
+				s.stamp = Seconds
+			}
 		case '+':
-			s.words = append(s.words, word{op: Select, arg: rest})
+			s.words = append(s.words, word{op: Select, arg: rest, fn: fn})
 		case '-':
-			s.words = append(s.words, word{op: Deselect, arg: rest})
+			s.words = append(s.words, word{op: Deselect, arg: rest, fn: fn})
+		case 'F', 'S':
+			fn = encore && a[0] == 'F'
+		case 'w':
+			if encore && !strings.Contains(rest, "/") {
+				dir.Suffix = rest
+			}
 		case 'e':
 			s.words = append(s.words, word{op: Alert})
 		case '=':
 			s.words = append(s.words, word{op: Keep, arg: rest})
 		case 's':
-			dir.Size = min(max(number(rest), 4096), 16777215)
+			dir.Size = min(max(number(rest), 4096), largest)
 		case 'n':
 			dir.Keep = max(number(rest), 2)
 		case '!':
@@ -54,7 +74,7 @@ func ParseMultilog(args []string) Multilog {
 
 // number is the number that s begins with, 0 for none.
 func number(s string) int {
-	const most = 1 << 30
+	const most = 1 << 31
 	n := 0
 	for i := 0; i < len(s) && s[i] >= '0' && s[i] <= '9'; i++ {
 		n = min(n*10+int(s[i]-'0'), most)
@@ -75,7 +95,9 @@ func (s Multilog) Open(at int, host *Host) (w *Writer, err error) {
 		actions[i].Op = w.op
 		switch w.op {
 		case Select, Deselect:
-			actions[i].Pattern = Simple(w.arg)
+			if actions[i].Pattern = Simple(w.arg); w.fn {
+				actions[i].Pattern = Fnmatch(w.arg)
+			}
 		case Keep:
 			if actions[i].Status, err = openStatus(at, w.arg, statusSize); err != nil {
 				return nil, err
@@ -91,8 +113,8 @@ func (s Multilog) Open(at int, host *Host) (w *Writer, err error) {
 		}
 	}
 	rules := Rules{Window: statusSize - 1, Alert: 200, Read: 1024}
-	if s.stamp {
-		rules.Stamp = TAI64N()
+	if s.stamp != nil {
+		rules.Stamp = s.stamp()
 	}
 	return New(rules, actions, host), nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestParseMultilog(t *testing.T) {
@@ -22,15 +23,61 @@ func TestParseMultilog(t *testing.T) {
 		"! ./d":                   " ./d(99999,10,!)",
 		"./c !cat ./d":            " ./c(99999,10) ./d(99999,10,!cat)",
 	} {
-		if got := show(ParseMultilog(strings.Fields(line))); got != want {
+		if got := show(ParseMultilog(strings.Fields(line), false)); got != want {
 			t.Errorf("%q is %q, want %q", line, got, want)
+		}
+	}
+	for line, want := range map[string]string{
+		"T":                           "t",
+		"t T":                         "t",
+		"e T":                         " e",
+		"-a F -b +c S +d":             " -a -Fb +Fc +d",
+		"wdone ./d w ./e ws wa/b ./f": " ./d(99999,10)done ./e(99999,10) ./f(99999,10)s",
+		"s99999999 ./d":               " ./d(99999999,10)s",
+		"s9999999999 ./d":             " ./d(2147483647,10)s",
+		"s2147483647 ./d":             " ./d(2147483647,10)s",
+		"s16777216 n3 wx !cat /e -x":  " /e(16777216,3,!cat)x -x",
+	} {
+		s := ParseMultilog(strings.Fields(line), true)
+		if got := showEncore(s); got != want {
+			t.Errorf("encore: %q is %q, want %q", line, got, want)
+		}
+	}
+	for i, word := range []string{"t", "T"} {
+		stamp := ParseMultilog([]string{word}, true).stamp()(nil, time.Unix(7, 5000))
+		if want := []string{"@40000000000000110000157c ", "7.000005 "}[i]; string(stamp) != want {
+			t.Errorf("%s stamps %q", word, stamp)
 		}
 	}
 }
 
+// showEncore is show with what only encore has.
+func showEncore(s Multilog) string {
+	var b strings.Builder
+	for i, w := range s.words {
+		one := s
+		one.words = s.words[i : i+1]
+		if i > 0 {
+			one.stamp = nil
+		}
+		text := show(one)
+		if w.fn {
+			text = text[:2] + "F" + text[2:]
+		}
+		b.WriteString(text)
+		if w.op == Append {
+			b.WriteString(w.dir.Suffix)
+		}
+	}
+	if len(s.words) == 0 {
+		return show(s)
+	}
+	return b.String()
+}
+
 func show(s Multilog) string {
 	var b strings.Builder
-	if s.stamp {
+	if s.stamp != nil {
 		b.WriteByte('t')
 	}
 	for _, w := range s.words {
@@ -55,9 +102,9 @@ func FuzzMultilogScript(f *testing.F) {
 	f.Add("s18446744073709551616\x00n-1\x00.")
 	f.Fuzz(func(t *testing.T, line string) {
 		args := strings.Split(line, "\x00")
-		s := ParseMultilog(args)
-		if s.stamp != strings.HasPrefix(args[0], "t") {
-			t.Errorf("%q: stamp is %v", args, s.stamp)
+		s := ParseMultilog(args, false)
+		if (s.stamp != nil) != strings.HasPrefix(args[0], "t") {
+			t.Errorf("%q: stamp is %v", args, s.stamp != nil)
 		}
 		known := 0
 		for _, a := range args {

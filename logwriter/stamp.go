@@ -1,6 +1,9 @@
 package logwriter
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // labelLen is the length of a TAI64N label in text.
 const labelLen = 25
@@ -61,6 +64,14 @@ func LeapTAI64N() Stamp {
 	}
 }
 
+// Seconds is the stamp of the action T of encore's multilog: seconds since 1970, six
+// digits of their fraction, and a blank.
+func Seconds() Stamp {
+	return func(b []byte, now time.Time) []byte {
+		return append(decimals(strconv.AppendInt(b, now.Unix(), 10), now, 6), ' ')
+	}
+}
+
 // Date is a stamp of decimal digits: layout, for time.Time.Format, is what comes
 // before the dot of the seconds' fraction, which has that many digits, at most nine, and
 // is followed by end. The time is local unless utc is set.
@@ -74,21 +85,25 @@ func Date(layout string, fraction int, end string, utc bool) Stamp {
 			now = now.UTC()
 		}
 		if s := now.Unix(); text == nil || s != second {
-			second, text = s, append(now.AppendFormat(text[:0], layout), '.')
+			second, text = s, now.AppendFormat(text[:0], layout)
 		}
-		b = append(b, text...)
-		at := len(b)
-		b = append(b, "000000000"[:fraction]...)
-		n := now.Nanosecond()
-		for range 9 - fraction {
-			n /= 10
-		}
-		for i := len(b) - 1; i >= at; i-- {
-			b[i] = byte('0' + n%10)
-			n /= 10
-		}
-		return append(b, end...)
+		return append(decimals(append(b, text...), now, fraction), end...)
 	}
+}
+
+// decimals appends a dot and that many digits of the fraction of a second.
+func decimals(b []byte, now time.Time, digits int) []byte {
+	at := len(b)
+	b = append(b, ".000000000"[:1+digits]...)
+	n := now.Nanosecond()
+	for range 9 - digits {
+		n /= 10
+	}
+	for i := len(b) - 1; i > at; i-- {
+		b[i] = byte('0' + n%10)
+		n /= 10
+	}
+	return b
 }
 
 // Clock gives the times of the lines of a block, which grow. It looks at that of the

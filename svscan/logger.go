@@ -180,7 +180,7 @@ func (l *logger) open(resume bool) error {
 	text, err := servicedir.LogScript(l.u.dir.FD)
 	var script logwriter.Multilog
 	if err == nil {
-		script, err = l.u.k.scripts.parse(text)
+		script, err = l.u.k.scripts.parse(text, l.u.k.config.Dialect == supervise.Encore)
 	}
 	if err != nil {
 		l.complain("read", l.u.name()+"/"+servicedir.LogScriptName, err)
@@ -633,7 +633,7 @@ type scripts struct {
 	known bool
 }
 
-func (s *scripts) parse(text []byte) (logwriter.Multilog, error) {
+func (s *scripts) parse(text []byte, encore bool) (logwriter.Multilog, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.known && s.text == string(text) {
@@ -641,7 +641,7 @@ func (s *scripts) parse(text []byte) (logwriter.Multilog, error) {
 	}
 	words, err := logwriter.SplitScript(text)
 	if err == nil {
-		s.known, s.text, s.last = true, string(text), logwriter.ParseMultilog(words)
+		s.known, s.text, s.last = true, string(text), logwriter.ParseMultilog(words, encore)
 	}
 	return s.last, err
 }

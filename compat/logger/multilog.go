@@ -19,11 +19,12 @@ import (
 // retry is the time between two attempts at what failed.
 const retry = 5 * time.Second
 
-// Multilog is the applet multilog of daemontools 0.76 (daemontools.md, section
-// 10):
+// Multilog is the applet multilog of daemontools 0.76, or encore's if UPKEEP_DIALECT is
+// "encore" (daemontools.md, section 10):
 //
 //	multilog ACTION ...
 //
+// Encore's F counts for the patterns behind it, and not for those of the next line too.
 // Unlike the original it leaves its input in the pipe until it has been written,
 // and does not repeat a warning that it has given, as long as nothing else goes
 // wrong. A status file gets the last line of what was there to be read, and not
@@ -36,7 +37,8 @@ func Multilog(env *cli.Env, args []string) int {
 	unix.Umask(0o022)
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGALRM)
-	w, err := logwriter.ParseMultilog(args[1:]).Open(unix.AT_FDCWD, &logwriter.Host{
+	dialect, _ := env.Getenv("UPKEEP_DIALECT")
+	w, err := logwriter.ParseMultilog(args[1:], dialect == "encore").Open(unix.AT_FDCWD, &logwriter.Host{
 		Trouble: p.trouble,
 		Process: process,
 		Alert:   func(b []byte) { _, _ = p.env.Stderr.Write(b) },
