@@ -74,16 +74,14 @@ func Seconds() Stamp {
 
 // Date is a stamp of decimal digits: layout, for time.Time.Format, is what comes
 // before the dot of the seconds' fraction, which has that many digits, at most nine, and
-// is followed by end. The time is local unless utc is set.
-func Date(layout string, fraction int, end string, utc bool) Stamp {
+// is followed by end.
+func Date(layout string, fraction int, end string, zone *time.Location) Stamp {
 	var (
 		second int64
 		text   []byte // of the last second, which most lines share
 	)
 	return func(b []byte, now time.Time) []byte {
-		if utc {
-			now = now.UTC()
-		}
+		now = now.In(zone)
 		if s := now.Unix(); text == nil || s != second {
 			second, text = s, now.AppendFormat(text[:0], layout)
 		}

@@ -26,6 +26,7 @@ const logLines = 50
 // With -f it goes on with what comes, until INT or TERM. Exit: 0; 111 when some log could
 // not be read; 100 for wrong usage.
 func showLog(env *cli.Env, args []string) int {
+	time.Local = cli.Local(env) // which the runtime takes for UTC if it is a rule
 	p := printer{env: env, terminal: isTerminal(env.Stdout)}
 	if v, _ := env.Getenv("NO_COLOR"); v == "" {
 		p.coloured = p.terminal

@@ -80,7 +80,7 @@ func line(b []byte) (n int, inside bool) {
 // fails. What looks like a label and has not 24 digits is left as it is; the
 // original crashes at it.
 func Tai64nlocal(env *cli.Env, _ []string) int {
-	l := localizer{zone: time.Local}
+	l := localizer{zone: cli.Local(env)}
 	return filter(env, l.step, l.end)
 }
 

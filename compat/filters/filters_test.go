@@ -20,7 +20,8 @@ const sample = "@4000000037c219bf2ef02e94"
 // TestLocalPeer has ours and the real tai64nlocal read the same.
 func TestLocalPeer(t *testing.T) {
 	t.Parallel()
-	for _, zone := range []string{"", "UTC", "Europe/Vienna", "America/New_York", "Asia/Kolkata"} {
+	for _, zone := range []string{"", "UTC", "Europe/Vienna", "America/New_York", "Asia/Kolkata", ":Europe/Vienna",
+		"CET-1CEST,M3.5.0,M10.5.0/3", "<+0330>-3:30", "AAA3BBB,M10.1.0/1:30,J60/5", "XYZ-14", "nonsense", "12"} {
 		for _, text := range []string{
 			"", "\n", "plain\n", "no newline", sample + " x\n", sample + "\n" + sample + " y\nz\n", " " + sample + "\n",
 			sample, sample + "X", "@400000000000000affffffff x\n", "@4000000065920080000001f4 x\n",

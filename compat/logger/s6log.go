@@ -111,7 +111,7 @@ func (p *s6Program) open(s s6Script) (actions []logwriter.LineAction, complaint 
 	p.retries = make(map[string]time.Duration)
 	for i := range s.words {
 		w := &s.words[i]
-		a := logwriter.LineAction{Pattern: w.pattern, Op: logwriter.Put, Stamp: w.stamp()}
+		a := logwriter.LineAction{Pattern: w.pattern, Op: logwriter.Put, Stamp: w.stamp(p.env)}
 		switch w.op {
 		case '+':
 			a.Op = logwriter.Select
@@ -151,11 +151,14 @@ func (p *s6Program) open(s s6Script) (actions []logwriter.LineAction, complaint 
 }
 
 // stamp is what goes before the lines that this action gets, nil for nothing.
-func (w *s6Word) stamp() logwriter.Stamp {
+func (w *s6Word) stamp(env *cli.Env) logwriter.Stamp {
 	if !w.acts() || !w.tai && !w.iso && w.prefix == "" {
 		return nil
 	}
-	tai, iso := logwriter.LeapTAI64N(), logwriter.Date("2006-01-02 15:04:05", 9, "  ", false)
+	tai, iso := logwriter.LeapTAI64N(), logwriter.Stamp(nil)
+	if w.iso {
+		iso = logwriter.Date("2006-01-02 15:04:05", 9, "  ", cli.Local(env))
+	}
 	return func(b []byte, now time.Time) []byte {
 		if w.tai {
 			b = tai(b, now)

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"upkeep/compat/cli"
 
 	"upkeep/compat/cli/clitest"
 	"upkeep/logwriter"
@@ -81,7 +82,7 @@ func TestS6Stamp(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1, 234567890)
 	w := s6Word{op: '1', tai: true, iso: true, prefix: "p:"}
-	got := string(w.stamp()([]byte("x"), now))
+	got := string(w.stamp(cli.System())([]byte("x"), now))
 	want := "x@40000000000000260dfb38d2 " + now.Local().Format("2006-01-02 15:04:05") + ".234567890  p: "
 	if got != want {
 		t.Errorf("%q, want %q", got, want)
