@@ -4,8 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"upkeep/compat/cli"
 
+	"upkeep/compat/cli"
 	"upkeep/compat/cli/clitest"
 	"upkeep/logwriter"
 )
