@@ -418,6 +418,9 @@ func comparePeers(t *testing.T, pkg, single string, cases []peerCase) {
 			if c.root && os.Geteuid() != 0 {
 				t.Skip("only root can change users")
 			}
+			if nice, err := unix.Getpriority(unix.PRIO_PROCESS, 0); strings.HasSuffix(c.args, "NICE") && (err != nil || nice != 20) {
+				c.out = "" // which is right where this test is not nice itself
+			}
 			name := filepath.Base(strings.Fields(c.args)[0])
 			real := single
 			if real == "" {
