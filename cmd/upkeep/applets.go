@@ -7,6 +7,7 @@ import (
 	"upkeep/compat/filters"
 	"upkeep/compat/loaders"
 	"upkeep/compat/logger"
+	"upkeep/compat/runit"
 )
 
 // applets are the programs, in the order of --list.
@@ -28,6 +29,7 @@ var applets = [...]struct {
 	{"setuser", loaders.Setuser},
 	{"softlimit", loaders.Softlimit},
 	{"supervise", daemontools.Supervise},
+	{"sv", runit.Sv},
 	{"svc", svc},
 	{"svlogd", logger.Svlogd},
 	{"svok", svok},
