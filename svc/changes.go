@@ -14,7 +14,7 @@ import (
 // As with Wait, nothing that lasts is missed by who looks after Add and after
 // each Next.
 type Changes struct {
-	inotify int // -1: refused
+	inotify int              // -1: refused
 	dirs    map[int32][]*Dir // a directory may have been added twice
 }
 

@@ -55,7 +55,8 @@ type Scanner struct {
 	unread     string            // what was said of the scan directory
 	linked     map[string]*entry // whom the names in the state directory lead to
 	manager    *manager
-	left       bool // without stopping anything
+	left       bool  // without stopping anything
+	fault      error // why One could not begin
 	keeping    keeping
 	ending     ending
 
@@ -123,12 +124,13 @@ const (
 	msgKeep                         // a log is written by the scanner itself from now on
 	msgMain                         // main has ended with code: stop everything as well
 	msgDeadline                     // that takes long
+	msgExit                         // have the one service exit
 )
 
 // matters tells whether a message is about more than what can be found out again.
 func (m message) matters() bool {
 	switch m.kind {
-	case msgHangup, msgStop, msgLeave, msgMain, msgDeadline:
+	case msgHangup, msgStop, msgLeave, msgMain, msgDeadline, msgExit:
 		return true
 	}
 	return false
@@ -139,13 +141,15 @@ func (m message) matters() bool {
 func New(c Config) (*Scanner, error) {
 	// First, since a program that others become must not die of what they would
 	// have obeyed.
-	caught := catch(c.Signals)
+	caught := catch(&c)
 	store, err := openStore(c)
 	if err != nil {
 		return nil, err
 	}
-	environ := os.Environ()
-	c.strip = notify.Strip
+	var environ []string
+	if !c.One { // which is no service manager's
+		environ, c.strip = os.Environ(), notify.Strip
+	}
 	k, err := newKernel(c)
 	if err != nil {
 		return nil, err
@@ -180,7 +184,7 @@ func (s *Scanner) Run() (code int) {
 	// The heap is small and grows once: no collection in the middle of it.
 	debug.SetGCPercent(400)
 	s.watch()
-	if s.k.config.Signals {
+	if s.k.config.Signals || s.k.config.Orders != nil {
 		stop := s.signals()
 		defer stop()
 	}
@@ -234,7 +238,7 @@ func (s *Scanner) Run() (code int) {
 
 func (s *Scanner) watch() {
 	dir := s.k.config.Dir
-	if s.k.config.NoWatch || watch.Remote(dir) {
+	if s.k.config.NoWatch || s.k.config.One || watch.Remote(dir) {
 		return
 	}
 	tree, err := watch.NewTree(dir, func() { s.post(message{kind: msgScan}) })
@@ -251,6 +255,9 @@ func (s *Scanner) handle(m message) (scan bool) {
 		return true
 	case msgHangup:
 		s.hangup()
+		if f := s.k.config.Rescanned; f != nil {
+			f()
+		}
 	case msgOpened:
 		s.opened(m.unit, m.err)
 	case msgClosed:
@@ -258,6 +265,7 @@ func (s *Scanner) handle(m message) (scan bool) {
 	case msgBroken:
 		s.remake(m.unit)
 	case msgStop:
+		s.ending.code = max(s.ending.code, m.code)
 		s.shutdown()
 	case msgMain:
 		s.mainEnded(m.code)
@@ -269,6 +277,8 @@ func (s *Scanner) handle(m message) (scan bool) {
 		s.finishUpgrade(m.upgrade)
 	case msgLeave:
 		s.left = true
+	case msgExit:
+		s.exitOne()
 	case msgKeeper:
 		s.keeperGone(m.keeper)
 	case msgKeep:
@@ -315,6 +325,10 @@ func (s *Scanner) scan() {
 	s.at = time.Time{}
 	s.serial++
 	defer func() { s.scanned = time.Now() }()
+	if s.k.config.One {
+		s.scanOne()
+		return
+	}
 	if s.tree == nil {
 		s.scanAt(time.Now().Add(pollEvery))
 	}
@@ -462,8 +476,7 @@ func (s *Scanner) look(scanDir int, name string, first bool, said map[string]str
 	id := servicedir.IdentityOf(&st)
 	e := s.entries[id]
 	if e == nil {
-		e = &entry{scanner: s, id: id, pipe: [2]int{-1, -1}, rest: [2]int{-1, -1}}
-		s.entries[id] = e
+		e = s.enter(id)
 	} else if e.seen == s.serial {
 		return // another name of a directory already met
 	}
@@ -477,6 +490,12 @@ func (s *Scanner) look(scanDir int, name string, first bool, said map[string]str
 		return
 	}
 	s.fill(scanDir, e, first, complain)
+}
+
+func (s *Scanner) enter(id servicedir.Identity) *entry {
+	e := &entry{scanner: s, id: id, pipe: [2]int{-1, -1}, rest: [2]int{-1, -1}}
+	s.entries[id] = e
+	return e
 }
 
 // fill starts what an entry lacks: its service, and the one of its log.
@@ -672,6 +691,11 @@ func (s *Scanner) opened(u *unit, err error) {
 	}
 	e := u.entry
 	x := e.slotOf(u)
+	if err != nil && s.k.config.One {
+		x.unit = nil
+		s.failOne(e, u, err)
+		return
+	}
 	if err != nil {
 		x.unit = nil
 		if u.log {
@@ -712,6 +736,7 @@ func (s *Scanner) closed(u *unit) {
 	e := u.entry
 	x := e.slotOf(u)
 	x.unit, x.up, x.closed = nil, false, true
+	s.stop = s.stop || s.k.config.One && !u.log
 	if u.log {
 		e.gate.open()
 	}

@@ -9,10 +9,44 @@ import (
 // scannerSignals are those that mean something to a scanner.
 var scannerSignals = [...]os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGUSR2}
 
+// Order is what a signal has the scanner do.
+type Order uint8
+
+// The orders.
+const (
+	OrderStop    Order = iota + 1 // stop everything in order and return
+	OrderAbort                    // likewise, and exit 111
+	OrderLeave                    // return, and leave everything running
+	OrderRescan                   // scan now, and stop what is gone
+	OrderUpgrade                  // become the program as it is now
+)
+
+// orderOf is what a signal means.
+func (c *Config) orderOf(sig os.Signal) Order {
+	if c.Orders != nil {
+		return c.Orders[sig]
+	}
+	switch sig {
+	case syscall.SIGHUP:
+		return OrderRescan
+	case syscall.SIGUSR2:
+		return OrderUpgrade
+	case syscall.SIGQUIT:
+		return OrderLeave
+	}
+	return OrderStop
+}
+
 // catch has the signals go into a channel.
-func catch(some bool) chan os.Signal {
+func catch(config *Config) chan os.Signal {
 	c := make(chan os.Signal, 4)
-	if some {
+	some := config.Signals || config.Orders != nil
+	switch {
+	case config.Orders != nil:
+		for sig := range config.Orders {
+			signal.Notify(c, sig)
+		}
+	case some:
 		signal.Notify(c, scannerSignals[:]...)
 	}
 	if some && os.Getpid() == 1 {
@@ -32,15 +66,17 @@ func (s *Scanner) signals() (stop func()) {
 		for {
 			select {
 			case sig := <-s.caught:
-				switch sig {
-				case syscall.SIGHUP:
+				switch s.k.config.orderOf(sig) {
+				case OrderRescan:
 					s.Rescan()
-				case syscall.SIGUSR2:
+				case OrderUpgrade:
 					s.post(message{kind: msgUpgrade, upgrade: new(upgrade)})
-				case syscall.SIGQUIT:
+				case OrderLeave:
 					if !s.k.first() { // or there would be nobody to take over
 						s.Leave()
 					}
+				case OrderAbort:
+					s.post(message{kind: msgStop, code: exitFatal})
 				default:
 					s.Stop()
 				}

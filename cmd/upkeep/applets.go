@@ -23,6 +23,11 @@ var applets = [...]struct {
 	{"multilog", logger.Multilog},
 	{"pgrphack", loaders.Pgrphack},
 	{"readproctitle", filters.Readproctitle},
+	{"runsv", runit.Runsv},
+	{"runsvchdir", runit.Runsvchdir},
+	{"runsvctrl", runit.Runsvctrl},
+	{"runsvdir", runit.Runsvdir},
+	{"runsvstat", runit.Runsvstat},
 	{"s6-log", logger.S6Log},
 	{"setlock", loaders.Setlock},
 	{"setuidgid", loaders.Setuidgid},
@@ -37,8 +42,11 @@ var applets = [...]struct {
 	{"svscanboot", daemontools.Svscanboot},
 	{"svstat", svstat},
 	{"svup", svup},
+	{"svwaitdown", runit.Svwaitdown},
+	{"svwaitup", runit.Svwaitup},
 	{"tai64n", filters.Tai64n},
 	{"tai64nlocal", filters.Tai64nlocal},
+	{"utmpset", runit.Utmpset},
 }
 
 func find(name string) cli.Applet {

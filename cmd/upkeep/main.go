@@ -29,6 +29,9 @@ func run(env *cli.Env, args []string) int {
 	if a := find(base(args[0])); a != nil {
 		return a(env, args)
 	}
+	if a := linked(args[0]); a != nil {
+		return a(env, args)
+	}
 	if len(args) < 2 {
 		return usage(env)
 	}
@@ -56,6 +59,25 @@ func run(env *cli.Env, args []string) int {
 		}
 		return a(env, args[1:])
 	}
+}
+
+// linked is the program that a link of another name leads to: /etc/init.d/web, say,
+// to sv, which takes its name for that of a service.
+func linked(path string) cli.Applet {
+	for range 16 {
+		next, err := os.Readlink(path)
+		if err != nil {
+			return nil
+		}
+		if a := find(base(next)); a != nil {
+			return a
+		}
+		if next[0] != '/' {
+			next = path[:len(path)-len(base(path))] + next
+		}
+		path = next
+	}
+	return nil
 }
 
 func base(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
