@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -20,6 +21,9 @@ type cast struct {
 	name           string
 	client, server func(testing.TB, string) string
 	dialect        string
+	// hangup has a scanner be ended by HUP and not by TERM, of which its services know
+	// nothing.
+	hangup bool
 	// look, if set, is called at each wait for the service directory dir.
 	look func(t testing.TB, dir string)
 }
@@ -148,10 +152,27 @@ func (v *scene) client(words []string) {
 		words[i] = strings.ReplaceAll(strings.Trim(w, "'"), "ROOT", v.site.root)
 	}
 	program := v.cast.client
+	if name, ok := strings.CutPrefix(words[0], "init.d/"); ok {
+		v.initScript(name, words[1:])
+		return
+	}
 	if words[0] == "supervise" || words[0] == "svscan" {
 		program = v.cast.server
 	}
-	r := v.site.run(program(v.t, words[0]), words[1:]...)
+	v.sayResult(v.site.run(program(v.t, words[0]), words[1:]...))
+}
+
+// initScript runs sv by a link of another name.
+func (v *scene) initScript(name string, args []string) {
+	v.t.Helper()
+	link := v.site.path("init.d", name)
+	if _, err := os.Lstat(link); err != nil {
+		v.site.make(tree{"init.d/" + name + "@": v.cast.client(v.t, "sv")})
+	}
+	v.sayResult(v.site.run(link, args...))
+}
+
+func (v *scene) sayResult(r result) {
 	v.sayText("", r.stdout)
 	v.sayText("! ", r.stderr)
 	if r.code != 0 {
@@ -167,9 +188,16 @@ func (v *scene) step(words []string) {
 	case "supervise": // DIR: start a supervisor
 		v.supervisors[args[0]] = v.site.supervise(v.cast.server(v.t, verb), args...)
 	case "svscan": // DIR: start a scanner
-		v.supervisors[args[0]] = v.site.svscan(v.cast.server(v.t, verb), args...)
+		p := v.site.svscan(v.cast.server(v.t, verb), args...)
+		if v.cast.hangup {
+			p.quit = func() error { return p.cmd.Process.Signal(syscall.SIGHUP) }
+		}
+		v.supervisors[args[0]] = p
 	case "wait": // DIR CONDITION
 		v.wait(args[0], args[1])
+	case "aged": // DIR: wait until the status is not of this second any more
+		r := waitStatus(v.t, v.site.path(args[0]), supervised)
+		time.Sleep(time.Until(time.Unix(r.Since.Sec+1, 0)))
 	case "holds": // FILE TEXT...: wait until it holds this line
 		want := strings.Join(args[1:], " ") + "\n"
 		waitFile(v.t, v.site.path(args[0]), func(c string) bool { return c == want })

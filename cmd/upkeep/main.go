@@ -13,6 +13,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"upkeep/compat/cli"
 	"upkeep/svscan"
@@ -29,7 +32,7 @@ func run(env *cli.Env, args []string) int {
 	if a := find(base(args[0])); a != nil {
 		return a(env, args)
 	}
-	if a := linked(args[0]); a != nil {
+	if a := linked(executed()); a != nil {
 		return a(env, args)
 	}
 	if len(args) < 2 {
@@ -59,6 +62,22 @@ func run(env *cli.Env, args []string) int {
 		}
 		return a(env, args[1:])
 	}
+}
+
+// executed is the path that this program was executed by, which may be a link. What
+// argv[0] says may have been found in PATH.
+func executed() string {
+	const execFN = 31 // AT_EXECFN
+	vector, err := unix.Auxv()
+	if err != nil {
+		return os.Args[0]
+	}
+	for i := range vector {
+		if vector[i][0] == execFN {
+			return unix.BytePtrToString(*(**byte)(unsafe.Pointer(&vector[i][1])))
+		}
+	}
+	return os.Args[0]
 }
 
 // linked is the program that a link of another name leads to: /etc/init.d/web, say,
