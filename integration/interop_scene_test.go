@@ -240,9 +240,10 @@ func (v *scene) wait(dir, name string) {
 	v.t.Helper()
 	stopping := func(r status.Record, alive bool) bool { return up(r, alive) && r.Want == status.WantDown }
 	off := func(r status.Record, alive bool) bool { return down(r, alive) && r.Want == status.WantDown }
+	wanted := func(r status.Record, alive bool) bool { return up(r, alive) && r.Want == status.WantUp }
 	once := func(r status.Record, alive bool) bool { return up(r, alive) && r.Want == status.WantOnce }
 	conditions := map[string]condition{
-		"up": up, "down": down, "paused": paused, "running": running, "stopping": stopping, "off": off, "once": once,
+		"up": up, "down": down, "paused": paused, "running": running, "stopping": stopping, "off": off, "once": once, "wanted": wanted,
 		"abandoned": abandoned, "again": upAnew(v.services[dir]),
 	}
 	c, ok := conditions[name]

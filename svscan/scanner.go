@@ -81,6 +81,7 @@ type entry struct {
 	gate    gate
 	feed    atomic.Pointer[logwriter.Feed] // of a log that the scanner writes itself
 	rest    [2]int                         // the feed's second pipe, or -1; under the kernel's mu
+	lingers *servicedir.Dir                // of the service, which has ended, until its log service has, too
 	extra   int                            // descriptors that it takes
 	mirror  *mirror
 }
@@ -741,6 +742,13 @@ func (s *Scanner) closed(u *unit) {
 		e.gate.open()
 	}
 	s.promised -= s.fdsEach()
+	if u.lingers() {
+		e.lingers = u.dir
+	}
+	if e.lingers != nil && e.log.unit == nil {
+		e.lingers.Close()
+		e.lingers = nil
+	}
 	x.retry = time.Now().Add(pollEvery)
 	s.full = false
 	if !s.stop && e.present {

@@ -738,8 +738,16 @@ func (u *unit) close() {
 	u.dropLock()
 	u.k.detach(u)
 	_ = u.dir.Forget() // a process in it would be found dead
-	u.dir.Close()
+	if !u.lingers() {
+		u.dir.Close()
+	}
 	u.over()
+}
+
+// lingers tells that it is the scanner who closes the directory: clients of runit see a
+// service until its log service has ended, too.
+func (u *unit) lingers() bool {
+	return u.entry != nil && !u.log && u.k.config.Dialect == supervise.Runit
 }
 
 // over tells the scanner that nothing is left of the unit.
