@@ -23,6 +23,8 @@ var applets = [...]struct {
 	{"multilog", logger.Multilog},
 	{"pgrphack", loaders.Pgrphack},
 	{"readproctitle", filters.Readproctitle},
+	{"runit", runit.Runit},
+	{"runit-init", runit.RunitInit},
 	{"runsv", runit.Runsv},
 	{"runsvchdir", runit.Runsvchdir},
 	{"runsvctrl", runit.Runsvctrl},
