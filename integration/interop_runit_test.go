@@ -14,8 +14,8 @@ func runitCasts() []cast {
 	return []cast{
 		{name: "real sv, real runsvdir", client: peer, server: runitNamed(peer)},
 		{name: "our sv, real runsvdir", client: ours, server: runitNamed(peer)},
-		{name: "real sv, our runsvdir", client: peer, server: runitNamed(ours), hangup: true},
-		{name: "our sv, our runsvdir", client: ours, server: runitNamed(ours), hangup: true},
+		{name: "real sv, our runsvdir", client: peer, server: runitNamed(ours)},
+		{name: "our sv, our runsvdir", client: ours, server: runitNamed(ours)},
 	}
 }
 

@@ -21,9 +21,6 @@ type cast struct {
 	name           string
 	client, server func(testing.TB, string) string
 	dialect        string
-	// hangup has a scanner be ended by HUP and not by TERM, of which its services know
-	// nothing.
-	hangup bool
 	// look, if set, is called at each wait for the service directory dir.
 	look func(t testing.TB, dir string)
 }
@@ -188,11 +185,7 @@ func (v *scene) step(words []string) {
 	case "supervise": // DIR: start a supervisor
 		v.supervisors[args[0]] = v.site.supervise(v.cast.server(v.t, verb), args...)
 	case "svscan": // DIR: start a scanner
-		p := v.site.svscan(v.cast.server(v.t, verb), args...)
-		if v.cast.hangup {
-			p.quit = func() error { return p.cmd.Process.Signal(syscall.SIGHUP) }
-		}
-		v.supervisors[args[0]] = p
+		v.supervisors[args[0]] = v.site.svscan(v.cast.server(v.t, verb), args...)
 	case "wait": // DIR CONDITION
 		v.wait(args[0], args[1])
 	case "aged": // DIR: wait until the status is not of this second any more

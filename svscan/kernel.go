@@ -55,6 +55,13 @@ type Config struct {
 	// One says that Dir is a single service directory: it is supervised with its log
 	// service, both or neither, until it is told to exit.
 	One bool
+	// Heir says that this is who everything was left to (OrderBequeath): it begins nothing,
+	// and returns when nothing of it is left.
+	Heir bool
+	// HeirStops has it stop everything at once.
+	HeirStops bool
+	// Heritage are the name and the arguments by which the heir is run.
+	Heritage []string
 	// Patient has nothing be killed, or told to end, for being slow, unless there is a
 	// deadline.
 	Patient bool

@@ -56,6 +56,8 @@ type Scanner struct {
 	linked     map[string]*entry // whom the names in the state directory lead to
 	manager    *manager
 	left       bool  // without stopping anything
+	bequeathed bool  // everything
+	patience   int   // with what is being opened, before that
 	fault      error // why One could not begin
 	keeping    keeping
 	ending     ending
@@ -104,6 +106,7 @@ type message struct {
 	upgrade *upgrade
 	keeper  *keeper.Client
 	code    int
+	stop    bool
 }
 
 type messageKind uint8
@@ -126,12 +129,13 @@ const (
 	msgMain                         // main has ended with code: stop everything as well
 	msgDeadline                     // that takes long
 	msgExit                         // have the one service exit
+	msgBequeath                     // leave everything to a process of its own
 )
 
 // matters tells whether a message is about more than what can be found out again.
 func (m message) matters() bool {
 	switch m.kind {
-	case msgHangup, msgStop, msgLeave, msgMain, msgDeadline, msgExit:
+	case msgHangup, msgStop, msgLeave, msgMain, msgDeadline, msgExit, msgBequeath:
 		return true
 	}
 	return false
@@ -195,6 +199,9 @@ func (s *Scanner) Run() (code int) {
 		s.inherit(s.k.will)
 		s.k.will = nil
 	}
+	if s.k.config.HeirStops {
+		s.shutdown()
+	}
 	s.scan()
 	s.tell()
 	if s.k.stopping && (s.opening == 0 || !s.adopting) {
@@ -206,7 +213,7 @@ func (s *Scanner) Run() (code int) {
 		trim()
 	})
 	defer s.settled.Stop()
-	for !s.left && (!s.stop || len(s.entries) > 0) {
+	for !s.left && (!s.stop && !s.k.config.Heir || len(s.entries) > 0) {
 		<-s.box.wake
 		scan := false
 		for _, m := range s.box.take() {
@@ -216,6 +223,9 @@ func (s *Scanner) Run() (code int) {
 			s.scanSoon()
 		}
 		s.tell()
+	}
+	if s.bequeathed {
+		return s.ending.code // and touch nothing that is another's
 	}
 	if s.left {
 		s.leave()
@@ -239,7 +249,7 @@ func (s *Scanner) Run() (code int) {
 
 func (s *Scanner) watch() {
 	dir := s.k.config.Dir
-	if s.k.config.NoWatch || s.k.config.One || watch.Remote(dir) {
+	if s.k.config.NoWatch || s.k.config.One || s.k.config.Heir || watch.Remote(dir) {
 		return
 	}
 	tree, err := watch.NewTree(dir, func() { s.post(message{kind: msgScan}) })
@@ -280,6 +290,8 @@ func (s *Scanner) handle(m message) (scan bool) {
 		s.left = true
 	case msgExit:
 		s.exitOne()
+	case msgBequeath:
+		s.bequeath(m.stop)
 	case msgKeeper:
 		s.keeperGone(m.keeper)
 	case msgKeep:
@@ -326,8 +338,12 @@ func (s *Scanner) scan() {
 	s.at = time.Time{}
 	s.serial++
 	defer func() { s.scanned = time.Now() }()
-	if s.k.config.One {
+	switch {
+	case s.k.config.One:
 		s.scanOne()
+		return
+	case s.k.config.Heir:
+		s.adopting = false
 		return
 	}
 	if s.tree == nil {
@@ -716,7 +732,9 @@ func (s *Scanner) opened(u *unit, err error) {
 			}
 		}
 		s.scanAt(x.retry)
+		e.present = e.present && !s.k.config.Heir
 		s.advance(e)
+		s.drop(e)
 		return
 	}
 	x.up, x.fault, x.retry = true, nil, time.Time{}
@@ -738,6 +756,7 @@ func (s *Scanner) closed(u *unit) {
 	x := e.slotOf(u)
 	x.unit, x.up, x.closed = nil, false, true
 	s.stop = s.stop || s.k.config.One && !u.log
+	e.present = e.present && (!s.k.config.Heir || u.log)
 	if u.log {
 		e.gate.open()
 	}

@@ -14,11 +14,13 @@ type Order uint8
 
 // The orders.
 const (
-	OrderStop    Order = iota + 1 // stop everything in order and return
-	OrderAbort                    // likewise, and exit 111
-	OrderLeave                    // return, and leave everything running
-	OrderRescan                   // scan now, and stop what is gone
-	OrderUpgrade                  // become the program as it is now
+	OrderStop     Order = iota + 1 // stop everything in order and return
+	OrderAbort                     // likewise, and exit 111
+	OrderLeave                     // return, and leave everything running
+	OrderBequeath                  // return, and leave everything to a process of its own
+	OrderDismiss                   // likewise; it is to stop everything; and exit 111
+	OrderRescan                    // scan now, and stop what is gone
+	OrderUpgrade                   // become the program as it is now
 )
 
 // orderOf is what a signal means.
@@ -75,6 +77,8 @@ func (s *Scanner) signals() (stop func()) {
 					if !s.k.first() { // or there would be nobody to take over
 						s.Leave()
 					}
+				case OrderBequeath, OrderDismiss:
+					s.post(message{kind: msgBequeath, stop: s.k.config.orderOf(sig) == OrderDismiss})
 				case OrderAbort:
 					s.post(message{kind: msgStop, code: exitFatal})
 				default:

@@ -24,6 +24,9 @@ func Runsv(env *cli.Env, args []string) int {
 		return usage(env, args[0], " dir", 1)
 	}
 	dir := args[1]
+	if c, ok := svscan.IsHeir(); ok {
+		return inherit(env, c, dir)
+	}
 	prog := "runsv " + dir
 	if err := enterable(dir); err != nil {
 		return env.Fatal(prog, "unable to change to directory", err)

@@ -21,9 +21,10 @@ const runsvdirFatal = 100
 // process group of its own. The end of what is written to standard error is shown in LOG,
 // for ps to see.
 //
-// TERM ends it at once and leaves all services running; HUP stops them all, and it exits
-// 111 when they are down; ALRM makes it scan, and write the file .forced-rescan. As PID 1,
-// whose end would be that of all, TERM stops them, too.
+// TERM ends it at once. All services go on, and one process supervises them in its place
+// until they are told to exit. HUP ends it, too; that process stops them all. ALRM makes it
+// scan, and write the file .forced-rescan. PID 1, whose end would be that of all, stops the
+// services itself after TERM and HUP.
 //
 // Exit: 0 after TERM, 111 after HUP, 1 for wrong usage, 100 when it could not begin.
 func Runsvdir(env *cli.Env, args []string) int {
@@ -48,23 +49,38 @@ func Runsvdir(env *cli.Env, args []string) int {
 		}
 	}
 	say := &speaker{env: env, prog: prog}
-	term := svscan.OrderLeave
+	term, hup := svscan.OrderBequeath, svscan.OrderDismiss
 	if os.Getpid() == 1 {
-		term = svscan.OrderStop
+		term, hup = svscan.OrderStop, svscan.OrderAbort
 	}
 	s, err := svscan.New(svscan.Config{
 		Dir: dir, Dialect: supervise.Runit, Report: say.say, Patient: true, Sessions: sessions,
 		Orders: map[os.Signal]svscan.Order{
 			syscall.SIGTERM: term,
-			syscall.SIGHUP:  svscan.OrderAbort,
+			syscall.SIGHUP:  hup,
 			syscall.SIGALRM: svscan.OrderRescan,
 			syscall.SIGUSR2: svscan.OrderUpgrade,
 		},
 		Rescanned: func() { markRescan(dir) },
+		Heritage:  []string{"runsv", dir},
 	})
 	if err != nil {
 		env.Fatal(prog, "unable to begin", err)
 		return runsvdirFatal
+	}
+	return s.Run()
+}
+
+// inherit is what is left of a runsvdir that was told to end: it supervises the services
+// that are there, as many runsv would, until they are told to exit. To tell it to end is
+// to tell them all.
+func inherit(env *cli.Env, c svscan.Config, dir string) int {
+	say := &speaker{env: env, prog: "runsv"}
+	c.Dir, c.Dialect, c.Report = dir, supervise.Runit, say.say
+	c.Orders = map[os.Signal]svscan.Order{syscall.SIGTERM: svscan.OrderStop, syscall.SIGHUP: svscan.OrderStop}
+	s, err := svscan.New(c)
+	if err != nil {
+		return env.Fatal("runsv", "unable to begin", err)
 	}
 	return s.Run()
 }
