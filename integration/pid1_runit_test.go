@@ -128,7 +128,12 @@ sv -w5 force-stop /etc/runit/service/a | sed 's/[0-9][0-9]*s/Ns/'
 sv exit /etc/runit/service/a
 cd /etc/runit/service/a
 while sv status . >/dev/null; do sleep 0.02; done
-echo zombies: $(grep -s '^State:.*Z' /proc/[0-9]*/status | grep -vc NONE)
+for i in $(seq 100); do
+	zombies=$(cat /proc/[0-9]*/status 2>/dev/null | grep -c '^State:.*Z')
+	[ $zombies = 0 ] && break
+	sleep 0.02
+done
+echo zombies: $zombies
 cat log/lines
 echo state: $(cat supervise/stat log/supervise/stat)
 `,
