@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -148,10 +149,27 @@ func (v *scene) client(words []string) {
 		words[i] = strings.ReplaceAll(strings.Trim(w, "'"), "ROOT", v.site.root)
 	}
 	program := v.cast.client
+	if name, ok := strings.CutPrefix(words[0], "init.d/"); ok {
+		v.initScript(name, words[1:])
+		return
+	}
 	if words[0] == "supervise" || words[0] == "svscan" {
 		program = v.cast.server
 	}
-	r := v.site.run(program(v.t, words[0]), words[1:]...)
+	v.sayResult(v.site.run(program(v.t, words[0]), words[1:]...))
+}
+
+// initScript runs sv by a link of another name.
+func (v *scene) initScript(name string, args []string) {
+	v.t.Helper()
+	link := v.site.path("init.d", name)
+	if _, err := os.Lstat(link); err != nil {
+		v.site.make(tree{"init.d/" + name + "@": v.cast.client(v.t, "sv")})
+	}
+	v.sayResult(v.site.run(link, args...))
+}
+
+func (v *scene) sayResult(r result) {
 	v.sayText("", r.stdout)
 	v.sayText("! ", r.stderr)
 	if r.code != 0 {
@@ -170,6 +188,9 @@ func (v *scene) step(words []string) {
 		v.supervisors[args[0]] = v.site.svscan(v.cast.server(v.t, verb), args...)
 	case "wait": // DIR CONDITION
 		v.wait(args[0], args[1])
+	case "aged": // DIR: wait until the status is not of this second any more
+		r := waitStatus(v.t, v.site.path(args[0]), supervised)
+		time.Sleep(time.Until(time.Unix(r.Since.Sec+1, 0)))
 	case "holds": // FILE TEXT...: wait until it holds this line
 		want := strings.Join(args[1:], " ") + "\n"
 		waitFile(v.t, v.site.path(args[0]), func(c string) bool { return c == want })
@@ -212,9 +233,10 @@ func (v *scene) wait(dir, name string) {
 	v.t.Helper()
 	stopping := func(r status.Record, alive bool) bool { return up(r, alive) && r.Want == status.WantDown }
 	off := func(r status.Record, alive bool) bool { return down(r, alive) && r.Want == status.WantDown }
+	wanted := func(r status.Record, alive bool) bool { return up(r, alive) && r.Want == status.WantUp }
 	once := func(r status.Record, alive bool) bool { return up(r, alive) && r.Want == status.WantOnce }
 	conditions := map[string]condition{
-		"up": up, "down": down, "paused": paused, "running": running, "stopping": stopping, "off": off, "once": once,
+		"up": up, "down": down, "paused": paused, "running": running, "stopping": stopping, "off": off, "once": once, "wanted": wanted,
 		"abandoned": abandoned, "again": upAnew(v.services[dir]),
 	}
 	c, ok := conditions[name]

@@ -9,7 +9,9 @@ import (
 // knows tells whether a dialect obeys a letter at all.
 func knows(p *Policy, letter byte) bool {
 	switch letter {
-	case 'u', 'd', 'o', 'x', 'p', 'c', 'h', 'a', 'i', 't', 'k':
+	case 'x':
+		return p.Letters&(LettersDaemontools|LettersNoExit) == LettersDaemontools
+	case 'u', 'd', 'o', 'p', 'c', 'h', 'a', 'i', 't', 'k':
 		return p.Letters&LettersDaemontools != 0
 	case 'q', '1', '2':
 		return p.Letters&LettersMore != 0
@@ -60,6 +62,12 @@ func signalOf(p *Policy, letter byte) syscall.Signal {
 func (m *Machine) control(p *Policy, ev *Event, a *Actions) {
 	if !knows(p, ev.Byte) {
 		return
+	}
+	if p.ExitYields && !m.Removed && !m.Shutdown && !m.Draining {
+		switch ev.Byte {
+		case 'u', 'd', 'o':
+			m.Exiting = false
+		}
 	}
 	switch ev.Byte {
 	case 'u', 'U':

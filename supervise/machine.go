@@ -754,12 +754,18 @@ func (m *Machine) drain(p *Policy, at Instant, a *Actions) {
 		return
 	}
 	m.Draining = true
+	if p.ExitIsDown {
+		a.add(Action{Kind: Announce})
+	}
 	if m.alive() {
 		m.armDrain(p, at, a)
 	}
 }
 
 func (m *Machine) armDrain(p *Policy, at Instant, a *Actions) {
+	if p.DrainFor <= 0 {
+		return
+	}
 	m.DrainDue = at.Mono + p.DrainFor
 	a.add(Action{Kind: Arm, Timer: TimerDrain, After: p.DrainFor})
 }

@@ -68,6 +68,7 @@ const (
 	LettersMore                            // q 1 2: runit, encore and s6
 	LettersEncore                          // w
 	LettersS6                              // r b y D U O Q P C K
+	LettersNoExit                          // without x
 )
 
 // Policy is everything in which the dialects differ. The machine branches on
@@ -87,6 +88,7 @@ type Policy struct {
 	DeafFor time.Duration
 
 	ExitStops       bool // x also stops the process (runit)
+	ExitYields      bool // u, d and o withdraw it (runit)
 	RemovedStops    bool // so does the removal of the directory (runsvdir)
 	OnceIsDown      bool // the status shows once as want down
 	ExitIsDown      bool // and want exit as well
@@ -102,7 +104,7 @@ type Policy struct {
 	StopSignal    syscall.Signal // for d, and the first step of a shutdown
 	KillAfter     time.Duration  // from a stop to KILL; 0: never
 	ShutdownAfter time.Duration  // the same for a shutdown where KillAfter is 0
-	DrainFor      time.Duration  // what a log service gets to read to the end
+	DrainFor      time.Duration  // what a log service gets to read to the end; 0: no end
 	FinishFor     time.Duration  // from the start of finish to KILL; 0: never
 	ReadyFor      time.Duration  // from the start to readiness; 0: for ever
 }
@@ -128,6 +130,17 @@ func (p *Policy) Within(whole time.Duration) {
 	p.DrainFor = p.ShutdownAfter
 }
 
+// ForLogs is the policy of log services where that of services is p. Runit's have
+// neither finish nor control scripts, and x means nothing to them (runit.md, sections 1.1 and 1.7);
+// when their directory is gone they are left to read to the end.
+func (p Policy) ForLogs() Policy {
+	if p.Dialect == Runit {
+		p.FinishScript, p.ControlScripts, p.RemovedStops = false, false, false
+		p.Letters |= LettersNoExit
+	}
+	return p
+}
+
 // PolicyFor is the policy of a dialect, without what single service directories
 // say.
 func PolicyFor(d Dialect) Policy {
@@ -151,7 +164,8 @@ func PolicyFor(d Dialect) Policy {
 	case Runit:
 		p.FinishScript, p.ControlScripts, p.FinishKeepsTime = true, true, true
 		p.Rule = FullIfShort
-		p.ExitStops, p.RemovedStops, p.OnceIsDown, p.ExitIsDown, p.PauseWhenDown = true, true, true, true, true
+		p.ExitStops, p.ExitYields, p.RemovedStops = true, true, true
+		p.OnceIsDown, p.ExitIsDown, p.PauseWhenDown = true, true, true
 		p.AnnounceDeaths = true
 	case S6:
 		p.Letters |= LettersS6

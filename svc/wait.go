@@ -1,7 +1,6 @@
 package svc
 
 import (
-	"encoding/binary"
 	"errors"
 	"time"
 
@@ -94,20 +93,20 @@ func (w *watch) arm() {
 		w.refused = true
 		return
 	}
-	path := w.dir.state
-	if path[0] != '/' {
-		path = procPath(w.dir.fd) + "/" + path
-	}
-	// Status written in place (encore), renamed into place (the others) or
-	// removed; ok opened by a new supervisor; the directory moved away.
-	const mask = unix.IN_MODIFY | unix.IN_MOVED_TO | unix.IN_DELETE | unix.IN_OPEN |
-		unix.IN_MOVE_SELF | unix.IN_ONLYDIR
-	if _, err := unix.InotifyAddWatch(fd, path, mask); err != nil {
+	if _, err := unix.InotifyAddWatch(fd, w.dir.statePath(), statusMask); err != nil {
 		w.refused = err != unix.ENOENT && err != unix.ENOTDIR
 		unix.Close(fd)
 		return
 	}
 	w.inotify = fd
+}
+
+// statePath is the state directory for system calls that take no descriptor.
+func (d *Dir) statePath() string {
+	if d.state[0] == '/' {
+		return d.state
+	}
+	return procPath(d.fd) + "/" + d.state
 }
 
 func (w *watch) alive() (bool, error) {
@@ -169,34 +168,20 @@ func millis(d time.Duration) int {
 
 // changed reads the events and reports whether one of them matters.
 func (w *watch) changed() bool {
-	var b [4096]byte // holds many events: these have names of up to 16 bytes
-	matters := false
-	for {
-		n, err := unix.Read(w.inotify, b[:])
-		if err == unix.EINTR {
-			continue
+	matters, over := false, false
+	known := readEvents(w.inotify, func(_ int32, mask uint32, name string) {
+		switch {
+		case mask&(unix.IN_MOVE_SELF|unix.IN_IGNORED) != 0:
+			over = true
+		case mask&unix.IN_Q_OVERFLOW != 0,
+			mask&(unix.IN_MODIFY|unix.IN_MOVED_TO|unix.IN_DELETE) != 0 && name == "status",
+			mask&unix.IN_OPEN != 0 && name == "ok" && w.ok < 0:
+			matters = true
 		}
-		if err == unix.EAGAIN {
-			return matters
-		}
-		if err != nil || n < unix.SizeofInotifyEvent {
-			w.close()
-			return true
-		}
-		for e := b[:n]; len(e) >= unix.SizeofInotifyEvent; {
-			mask := binary.NativeEndian.Uint32(e[4:])
-			end := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(e[12:]))
-			name := unix.ByteSliceToString(e[unix.SizeofInotifyEvent:end])
-			e = e[end:]
-			switch {
-			case mask&(unix.IN_MOVE_SELF|unix.IN_IGNORED) != 0:
-				w.close()
-				return true
-			case mask&unix.IN_Q_OVERFLOW != 0,
-				mask&(unix.IN_MODIFY|unix.IN_MOVED_TO|unix.IN_DELETE) != 0 && name == "status",
-				mask&unix.IN_OPEN != 0 && name == "ok" && w.ok < 0:
-				matters = true
-			}
-		}
+	})
+	if over || !known {
+		w.close()
+		return true
 	}
+	return matters
 }

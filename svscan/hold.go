@@ -33,7 +33,7 @@ func (s *Scanner) startHolder(up *upgrade) {
 	up.hold = -1
 	checked := func() { s.post(message{kind: msgChecked, upgrade: up}) }
 	theirs, ours, err := hold.Socket()
-	if err != nil || !s.k.config.Signals {
+	if err != nil || !s.k.config.caughtAny() {
 		if err == nil {
 			closeAll(theirs, ours)
 		}
@@ -57,15 +57,14 @@ func (s *Scanner) startHolder(up *upgrade) {
 	})
 }
 
-// hold has the holder of an upgrade begin. Without one, or where it is refused, the
-// descriptor is -1.
-func (s *Scanner) hold(up *upgrade) (fd int) {
-	fd, up.hold = up.hold, -1
-	if fd >= 0 && !hold.Begin(fd, holdTime) {
-		s.release(fd)
+// hold has the holder at a socket, -1 for none, begin. Where it is refused, the result
+// is -1.
+func (s *Scanner) hold(socket int) (fd int) {
+	if socket >= 0 && !hold.Begin(socket, holdTime) {
+		s.release(socket)
 		return -1
 	}
-	return fd
+	return socket
 }
 
 // release ends the hold and has the scanner obey what was held.
@@ -102,7 +101,7 @@ const fenceSignal = syscall.SIGWINCH
 
 // fence returns true when every signal that came before has been obeyed.
 func (s *Scanner) fence() bool {
-	if !s.k.config.Signals {
+	if !s.k.config.caughtAny() {
 		return true
 	}
 	passed := make(chan struct{})

@@ -48,6 +48,26 @@ type Config struct {
 	Deadline time.Duration
 	// Signals makes the process obey TERM, INT and HUP.
 	Signals bool
+	// Orders, if set, are the signals that it obeys instead, each in its way.
+	Orders map[os.Signal]Order
+	// Rescanned, if set, is called after each scan that OrderRescan asked for.
+	Rescanned func()
+	// One says that Dir is a single service directory: it is supervised with its log
+	// service, both or neither, until it is told to exit.
+	One bool
+	// Heir says that this is who everything was left to (OrderBequeath): it begins nothing,
+	// and returns when nothing of it is left.
+	Heir bool
+	// HeirStops has it stop everything at once.
+	HeirStops bool
+	// Heritage are the name and the arguments by which the heir is run.
+	Heritage []string
+	// Patient has nothing be killed, or told to end, for being slow, unless there is a
+	// deadline.
+	Patient bool
+	// Sessions gives each process a session and a process group of its own, without
+	// it leading them.
+	Sessions bool
 	// CopyTable has every child get a copy of the descriptor table, as where the
 	// kernel offers no other way.
 	CopyTable bool
@@ -88,15 +108,17 @@ const fdReserve = 40 + spawn.Slots
 
 // kernel is what all units share: the way to the outside.
 type kernel struct {
-	config  Config
-	policy  supervise.Policy
-	layout  status.Layout
-	texts   textFiles
-	began   time.Time
-	offset  time.Duration // CLOCK_MONOTONIC at began
-	world   servicedir.World
-	fdLimit int
-	store   *servicedir.Store // nil: the state is in the definitions
+	config Config
+	policy supervise.Policy
+	// logPolicy is that of log services.
+	logPolicy supervise.Policy
+	layout    status.Layout
+	texts     textFiles
+	began     time.Time
+	offset    time.Duration // CLOCK_MONOTONIC at began
+	world     servicedir.World
+	fdLimit   int
+	store     *servicedir.Store // nil: the state is in the definitions
 	// deadline of the stop of everything, or 0
 	deadline time.Duration
 	anchor   *anchor.Client // nil: there is none
@@ -170,9 +192,13 @@ func newKernel(c Config) (*kernel, error) {
 	if fd, stop, ok := anchor.FromEnv(); ok {
 		k.anchor, k.stopping = anchor.Connect(fd), stop
 	}
+	if c.Patient {
+		k.policy.ShutdownAfter, k.policy.DrainFor = 0, 0
+	}
 	if k.deadline = deadlineOf(c, k.first()); k.deadline > 0 {
 		k.policy.Within(k.deadline)
 	}
+	k.logPolicy = k.policy.ForLogs()
 	k.offset = time.Duration(now.Nano())
 	// Before anything has a descriptor.
 	k.will = inheritance(func(err error) {

@@ -56,7 +56,10 @@ type Scanner struct {
 	unread     string                        // what was said of the scan directory
 	linked     map[string]*entry             // whom the names in the state directory lead to
 	manager    *manager
-	left       bool // without stopping anything
+	left       bool  // without stopping anything
+	bequeathed bool  // everything
+	patience   int   // with what is being opened, before that
+	fault      error // why One could not begin
 	keeping    keeping
 	ending     ending
 
@@ -82,6 +85,7 @@ type entry struct {
 	gate    gate
 	feed    atomic.Pointer[logwriter.Feed] // of a log that the scanner writes itself
 	rest    [2]int                         // the feed's second pipe, or -1; under the kernel's mu
+	lingers *servicedir.Dir                // of the service, which has ended, until its log service has, too
 	extra   int                            // descriptors that it takes
 	mirror  *mirror
 }
@@ -104,6 +108,7 @@ type message struct {
 	upgrade *upgrade
 	keeper  *keeper.Client
 	code    int
+	stop    bool
 }
 
 type messageKind uint8
@@ -125,12 +130,14 @@ const (
 	msgKeep                         // a log is written by the scanner itself from now on
 	msgMain                         // main has ended with code: stop everything as well
 	msgDeadline                     // that takes long
+	msgExit                         // have the one service exit
+	msgBequeath                     // leave everything to a process of its own
 )
 
 // matters tells whether a message is about more than what can be found out again.
 func (m message) matters() bool {
 	switch m.kind {
-	case msgHangup, msgStop, msgLeave, msgMain, msgDeadline:
+	case msgHangup, msgStop, msgLeave, msgMain, msgDeadline, msgExit, msgBequeath:
 		return true
 	}
 	return false
@@ -141,7 +148,7 @@ func (m message) matters() bool {
 func New(c Config) (*Scanner, error) {
 	// First, since a program that others become must not die of what they would
 	// have obeyed.
-	caught := catch(c.Signals)
+	caught := catch(&c)
 	for _, sig := range inheritHold() {
 		caught <- sig // as many as there are kinds, for which there is room twice
 	}
@@ -149,8 +156,10 @@ func New(c Config) (*Scanner, error) {
 	if err != nil {
 		return nil, err
 	}
-	environ := os.Environ()
-	c.strip = notify.Strip
+	var environ []string
+	if !c.One { // which is no service manager's
+		environ, c.strip = os.Environ(), notify.Strip
+	}
 	k, err := newKernel(c)
 	if err != nil {
 		return nil, err
@@ -185,7 +194,7 @@ func (s *Scanner) Run() (code int) {
 	// The heap is small and grows once: no collection in the middle of it.
 	debug.SetGCPercent(400)
 	s.watch()
-	if s.k.config.Signals {
+	if s.k.config.caughtAny() {
 		stop := s.signals()
 		defer stop()
 	}
@@ -194,6 +203,9 @@ func (s *Scanner) Run() (code int) {
 	if s.k.will != nil {
 		s.inherit(s.k.will)
 		s.k.will = nil
+	}
+	if s.k.config.HeirStops {
+		s.shutdown()
 	}
 	s.scan()
 	s.tell()
@@ -206,7 +218,7 @@ func (s *Scanner) Run() (code int) {
 		trim()
 	})
 	defer s.settled.Stop()
-	for !s.left && (!s.stop || len(s.entries) > 0) {
+	for !s.left && (!s.stop && !s.k.config.Heir || len(s.entries) > 0) {
 		<-s.box.wake
 		scan := false
 		for _, m := range s.box.take() {
@@ -216,6 +228,9 @@ func (s *Scanner) Run() (code int) {
 			s.scanSoon()
 		}
 		s.tell()
+	}
+	if s.bequeathed {
+		return s.ending.code // and touch nothing that is another's
 	}
 	if s.left {
 		s.leave()
@@ -239,7 +254,7 @@ func (s *Scanner) Run() (code int) {
 
 func (s *Scanner) watch() {
 	dir := s.k.config.Dir
-	if s.k.config.NoWatch || watch.Remote(dir) {
+	if s.k.config.NoWatch || s.k.config.One || s.k.config.Heir || watch.Remote(dir) {
 		return
 	}
 	tree, err := watch.NewTree(dir, func() { s.post(message{kind: msgScan}) })
@@ -256,6 +271,9 @@ func (s *Scanner) handle(m message) (scan bool) {
 		return true
 	case msgHangup:
 		s.hangup()
+		if f := s.k.config.Rescanned; f != nil {
+			f()
+		}
 	case msgOpened:
 		s.opened(m.unit, m.err)
 	case msgClosed:
@@ -263,6 +281,7 @@ func (s *Scanner) handle(m message) (scan bool) {
 	case msgBroken:
 		s.remake(m.unit)
 	case msgStop:
+		s.ending.code = max(s.ending.code, m.code)
 		s.shutdown()
 	case msgMain:
 		s.mainEnded(m.code)
@@ -274,6 +293,10 @@ func (s *Scanner) handle(m message) (scan bool) {
 		s.finishUpgrade(m.upgrade)
 	case msgLeave:
 		s.left = true
+	case msgExit:
+		s.exitOne()
+	case msgBequeath:
+		s.bequeath(m.stop)
 	case msgKeeper:
 		s.keeperGone(m.keeper)
 	case msgKeep:
@@ -320,6 +343,14 @@ func (s *Scanner) scan() {
 	s.at = time.Time{}
 	s.serial++
 	defer func() { s.scanned = time.Now() }()
+	switch {
+	case s.k.config.One:
+		s.scanOne()
+		return
+	case s.k.config.Heir:
+		s.adopting = false
+		return
+	}
 	if s.tree == nil {
 		s.scanAt(time.Now().Add(pollEvery))
 	}
@@ -467,8 +498,7 @@ func (s *Scanner) look(scanDir int, name string, first bool, said map[string]str
 	id := servicedir.IdentityOf(&st)
 	e := s.entries[id]
 	if e == nil {
-		e = &entry{scanner: s, id: id, pipe: [2]int{-1, -1}, rest: [2]int{-1, -1}}
-		s.entries[id] = e
+		e = s.enter(id)
 	} else if e.seen == s.serial {
 		return // another name of a directory already met
 	}
@@ -482,6 +512,12 @@ func (s *Scanner) look(scanDir int, name string, first bool, said map[string]str
 		return
 	}
 	s.fill(scanDir, e, first, complain)
+}
+
+func (s *Scanner) enter(id servicedir.Identity) *entry {
+	e := &entry{scanner: s, id: id, pipe: [2]int{-1, -1}, rest: [2]int{-1, -1}}
+	s.entries[id] = e
+	return e
 }
 
 // fill starts what an entry lacks: its service, and the one of its log.
@@ -677,6 +713,11 @@ func (s *Scanner) opened(u *unit, err error) {
 	}
 	e := u.entry
 	x := e.slotOf(u)
+	if err != nil && s.k.config.One {
+		x.unit = nil
+		s.failOne(e, u, err)
+		return
+	}
 	if err != nil {
 		x.unit = nil
 		if u.log {
@@ -696,7 +737,9 @@ func (s *Scanner) opened(u *unit, err error) {
 			}
 		}
 		s.scanAt(x.retry)
+		e.present = e.present && !s.k.config.Heir
 		s.advance(e)
+		s.drop(e)
 		return
 	}
 	x.up, x.fault, x.retry = true, nil, time.Time{}
@@ -717,10 +760,19 @@ func (s *Scanner) closed(u *unit) {
 	e := u.entry
 	x := e.slotOf(u)
 	x.unit, x.up, x.closed = nil, false, true
+	s.stop = s.stop || s.k.config.One && !u.log
+	e.present = e.present && (!s.k.config.Heir || u.log)
 	if u.log {
 		e.gate.open()
 	}
 	s.promised -= s.fdsEach()
+	if u.lingers() {
+		e.lingers = u.dir
+	}
+	if e.lingers != nil && e.log.unit == nil {
+		e.lingers.Close()
+		e.lingers = nil
+	}
 	x.retry = time.Now().Add(pollEvery)
 	s.full = false
 	if !s.stop && e.present {

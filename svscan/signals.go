@@ -9,10 +9,49 @@ import (
 // scannerSignals are those that mean something to a scanner.
 var scannerSignals = [...]syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGUSR2}
 
+// Order is what a signal has the scanner do.
+type Order uint8
+
+// The orders.
+const (
+	OrderStop     Order = iota + 1 // stop everything in order and return
+	OrderAbort                     // likewise, and exit 111
+	OrderLeave                     // return, and leave everything running
+	OrderBequeath                  // return, and leave everything to a process of its own
+	OrderDismiss                   // likewise; it is to stop everything; and exit 111
+	OrderRescan                    // scan now, and stop what is gone
+	OrderUpgrade                   // become the program as it is now
+)
+
+// orderOf is what a signal means.
+func (c *Config) orderOf(sig os.Signal) Order {
+	if c.Orders != nil {
+		return c.Orders[sig]
+	}
+	switch sig {
+	case syscall.SIGHUP:
+		return OrderRescan
+	case syscall.SIGUSR2:
+		return OrderUpgrade
+	case syscall.SIGQUIT:
+		return OrderLeave
+	}
+	return OrderStop
+}
+
+// caughtAny tells whether signals are obeyed at all.
+func (c *Config) caughtAny() bool { return c.Signals || c.Orders != nil }
+
 // catch has the signals go into a channel.
-func catch(some bool) chan os.Signal {
+func catch(config *Config) chan os.Signal {
 	c := make(chan os.Signal, 2*len(scannerSignals))
-	if some {
+	some := config.caughtAny()
+	switch {
+	case config.Orders != nil:
+		for sig := range config.Orders {
+			signal.Notify(c, sig)
+		}
+	case some:
 		for _, sig := range scannerSignals {
 			signal.Notify(c, sig)
 		}
@@ -47,20 +86,26 @@ func (s *Scanner) signals() (stop func()) {
 }
 
 func (s *Scanner) obey(sig os.Signal) {
-	switch sig {
-	case syscall.SIGHUP:
-		s.Rescan()
-	case syscall.SIGUSR2:
-		s.post(message{kind: msgUpgrade, upgrade: new(upgrade)})
-	case syscall.SIGQUIT:
-		if !s.k.first() { // or there would be nobody to take over
-			s.Leave()
-		}
-	case fenceSignal:
+	if sig == fenceSignal {
 		if passed := s.fenced.Swap(nil); passed != nil {
 			close(*passed)
 		}
-	case syscall.SIGTERM, syscall.SIGINT:
+		return
+	}
+	switch order := s.k.config.orderOf(sig); order {
+	case OrderRescan:
+		s.Rescan()
+	case OrderUpgrade:
+		s.post(message{kind: msgUpgrade, upgrade: new(upgrade)})
+	case OrderLeave:
+		if !s.k.first() { // or there would be nobody to take over
+			s.Leave()
+		}
+	case OrderBequeath, OrderDismiss:
+		s.post(message{kind: msgBequeath, stop: order == OrderDismiss})
+	case OrderAbort:
+		s.post(message{kind: msgStop, code: exitFatal})
+	default:
 		s.Stop()
 	}
 }

@@ -267,7 +267,7 @@ func (u *unit) open() {
 		}
 	}
 	d := u.dir
-	u.Init(u, &u.k.policy) // control bytes may be there at once
+	u.Init(u, u.policy()) // control bytes may be there at once
 	if err := u.k.attach(u); err != nil {
 		d.Close()
 		u.opened(err)
@@ -326,10 +326,7 @@ func (u *unit) opened(err error) {
 
 func (u *unit) facts() supervise.Facts {
 	f := servicedir.Facts(u.dir.FD)
-	if u.log && u.k.config.Dialect == supervise.Runit {
-		// runit.md, section 1.1: neither for log services.
-		f.Finish, f.Controls = supervise.Absent, supervise.Absent
-	} else if u.wd < 0 && u.dir.Lock >= 0 {
+	if u.wd < 0 && u.dir.Lock >= 0 {
 		f.Finish, f.Controls = supervise.Unknown, supervise.Unknown
 	}
 	return f
@@ -356,6 +353,14 @@ func (u *unit) entryChanged(name string) {
 	u.mu.Lock()
 	u.order(j)
 	u.mu.Unlock()
+}
+
+// policy is that of the service, or of log services.
+func (u *unit) policy() *supervise.Policy {
+	if u.log {
+		return &u.k.logPolicy
+	}
+	return &u.k.policy
 }
 
 // Now implements supervise.Port.
@@ -450,6 +455,7 @@ func (u *unit) spawn(r *spawn.Request, p *spawn.Program, owner spawn.Owner) {
 	case supervise.S6, supervise.Encore:
 		r.Session = true
 	}
+	r.Follow = u.k.config.Sessions
 	u.k.spawner.Spawn(r)
 }
 
@@ -732,8 +738,16 @@ func (u *unit) close() {
 	u.dropLock()
 	u.k.detach(u)
 	_ = u.dir.Forget() // a process in it would be found dead
-	u.dir.Close()
+	if !u.lingers() {
+		u.dir.Close()
+	}
 	u.over()
+}
+
+// lingers tells that it is the scanner who closes the directory: clients of runit see a
+// service until its log service has ended, too.
+func (u *unit) lingers() bool {
+	return u.entry != nil && !u.log && u.k.config.Dialect == supervise.Runit
 }
 
 // over tells the scanner that nothing is left of the unit.
@@ -791,7 +805,7 @@ func (u *unit) writeStatus() {
 	m, changes := u.state, u.changes
 	u.changes = nil
 	u.mu.Unlock()
-	r, exiting := m.Record(&u.k.policy), m.Exiting
+	r, exiting := m.Record(u.policy()), m.Exiting
 	u.wrote(jobState, "lock", u.dir.SaveState(&m, handoff.MarkOf))
 	if u.k.texts == textsFirst {
 		u.writeText(&r, exiting)
@@ -826,7 +840,7 @@ func (u *unit) show() {
 
 func (u *unit) writeTexts() {
 	u.mu.Lock()
-	r, exiting := u.state.Record(&u.k.policy), u.state.Exiting
+	r, exiting := u.state.Record(u.policy()), u.state.Exiting
 	u.mu.Unlock()
 	u.writeText(&r, exiting)
 }

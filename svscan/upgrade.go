@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -216,37 +217,59 @@ func (s *Scanner) finishUpgrade(up *upgrade) {
 // become executes the new program. It returns only if that cannot be done; then all
 // goes on.
 func (s *Scanner) become(up *upgrade) error {
+	socket := up.hold
+	up.hold = -1
+	return s.handOver(socket, func(w *handoff.Will) error {
+		for _, c := range up.clients {
+			w.Clients = append(w.Clients, c.fd)
+		}
+		return nil
+	}, func(environ []string) error {
+		if err := syscall.Exec(up.program, os.Args, environ); err != nil {
+			return fmt.Errorf("unable to execute %s: %w", up.program, err)
+		}
+		return nil
+	})
+}
+
+// handOver has everything stand still, writes a will, which add may add to, and calls to
+// with the environment in which another program finds it, and what it names. If it
+// fails, all goes on. After it has succeeded, nothing moves any more. socket is that of a
+// holder of signals, or -1.
+func (s *Scanner) handOver(socket int, add func(*handoff.Will) error, to func(environ []string) error) (err error) {
+	var undo []func()
+	defer func() {
+		if err != nil {
+			for _, f := range slices.Backward(undo) {
+				f()
+			}
+		}
+	}()
 	k := s.k
 	k.reports.flush()
 	k.spawner.Pause(startsTime)
-	defer k.spawner.Resume()
+	undo = append(undo, k.spawner.Resume)
 	k.table.Pause()
-	defer k.table.Resume()
+	undo = append(undo, k.table.Resume)
 	k.logs.Pause(disksTime)
-	defer k.logs.Resume()
+	undo = append(undo, k.logs.Resume)
 	for i := range k.disk {
 		k.disk[i].Pause(disksTime)
-		defer k.disk[i].Resume()
+		undo = append(undo, k.disk[i].Resume)
 	}
-	var frozen []*unit
 	w := s.will(true, func(u *unit) supervise.Machine {
 		m := u.Freeze()
-		frozen = append(frozen, u)
+		undo = append(undo, u.Thaw)
 		return m
 	})
-	defer func() {
-		for _, u := range frozen {
-			u.Thaw()
-		}
-	}()
-	for _, c := range up.clients {
-		w.Clients = append(w.Clients, c.fd)
+	if err := add(w); err != nil {
+		return err
 	}
 	memory, err := w.Leave()
 	if err != nil {
 		return err
 	}
-	defer unix.Close(memory)
+	undo = append(undo, func() { unix.Close(memory) })
 
 	kept := append(w.Descriptors(), memory)
 	if fd := k.anchor.FD(); fd >= 0 {
@@ -256,20 +279,23 @@ func (s *Scanner) become(up *upgrade) error {
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
 			return fmt.Errorf("unable to keep descriptor %d: %w", fd, err)
 		}
-		defer unix.CloseOnExec(fd)
+		undo = append(undo, func() { unix.CloseOnExec(fd) })
 	}
 	environ := append(os.Environ(), willName+"="+strconv.Itoa(memory))
 	// A signal that comes from here on waits for the new program. Most need a holder
 	// for that; without one they may be the end of it.
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	var old unix.Sigset_t
 	if err := unix.PthreadSigmask(unix.SIG_BLOCK, held(), &old); err != nil {
+		runtime.UnlockOSThread()
 		return fmt.Errorf("unable to block signals: %w", err)
 	}
-	defer unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
-	if fd := s.hold(up); fd >= 0 {
-		defer s.release(fd)
+	undo = append(undo, func() {
+		_ = unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
+		runtime.UnlockOSThread()
+	})
+	if fd := s.hold(socket); fd >= 0 {
+		undo = append(undo, func() { s.release(fd) })
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
 			return fmt.Errorf("unable to keep descriptor %d: %w", fd, err)
 		}
@@ -282,10 +308,9 @@ func (s *Scanner) become(up *upgrade) error {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
 		return fmt.Errorf("unable to get limit of open files: %w", err)
 	}
-	err = syscall.Exec(up.program, os.Args, environ)
-	// Which has lowered the limit to what a program should be started with.
-	_ = unix.Prlimit(0, unix.RLIMIT_NOFILE, &files, nil)
-	return fmt.Errorf("unable to execute %s: %w", up.program, err)
+	// The runtime lowers the limit to what a program should be started with.
+	undo = append(undo, func() { _ = unix.Prlimit(0, unix.RLIMIT_NOFILE, &files, nil) })
+	return to(environ)
 }
 
 // held are the signals that mean something to a scanner.
@@ -386,8 +411,9 @@ func (s *Scanner) inherit(w *handoff.Will) {
 	}
 	for i := range w.Entries {
 		left := &w.Entries[i]
-		e := &entry{scanner: s, id: left.ID, name: left.Name, pipe: left.Pipe, inode: left.Inode, rest: [2]int{-1, -1}}
-		s.entries[e.id] = e
+		e := s.enter(left.ID)
+		e.name, e.pipe, e.inode = left.Name, left.Pipe, left.Inode
+		e.present = s.k.config.Heir
 		s.keptPipe(e)
 		if left.Main != nil {
 			if err := s.place(e, left.Main.Dir); err != nil {

@@ -7,6 +7,7 @@ import (
 	"upkeep/compat/filters"
 	"upkeep/compat/loaders"
 	"upkeep/compat/logger"
+	"upkeep/compat/runit"
 )
 
 // applets are the programs, in the order of --list.
@@ -22,12 +23,20 @@ var applets = [...]struct {
 	{"multilog", logger.Multilog},
 	{"pgrphack", loaders.Pgrphack},
 	{"readproctitle", filters.Readproctitle},
+	{"runit", runit.Runit},
+	{"runit-init", runit.RunitInit},
+	{"runsv", runit.Runsv},
+	{"runsvchdir", runit.Runsvchdir},
+	{"runsvctrl", runit.Runsvctrl},
+	{"runsvdir", runit.Runsvdir},
+	{"runsvstat", runit.Runsvstat},
 	{"s6-log", logger.S6Log},
 	{"setlock", loaders.Setlock},
 	{"setuidgid", loaders.Setuidgid},
 	{"setuser", loaders.Setuser},
 	{"softlimit", loaders.Softlimit},
 	{"supervise", daemontools.Supervise},
+	{"sv", runit.Sv},
 	{"svc", svc},
 	{"svlogd", logger.Svlogd},
 	{"svok", svok},
@@ -35,8 +44,11 @@ var applets = [...]struct {
 	{"svscanboot", daemontools.Svscanboot},
 	{"svstat", svstat},
 	{"svup", svup},
+	{"svwaitdown", runit.Svwaitdown},
+	{"svwaitup", runit.Svwaitup},
 	{"tai64n", filters.Tai64n},
 	{"tai64nlocal", filters.Tai64nlocal},
+	{"utmpset", runit.Utmpset},
 }
 
 func find(name string) cli.Applet {

@@ -13,6 +13,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"upkeep/compat/cli"
 	"upkeep/svscan"
@@ -28,6 +31,11 @@ func run(env *cli.Env, args []string) int {
 	}
 	if a := find(base(args[0])); a != nil {
 		return a(env, args)
+	}
+	if base(args[0]) != "upkeep" { // as which it executes itself by /proc/self/exe
+		if a := linked(executed()); a != nil {
+			return a(env, args)
+		}
 	}
 	if len(args) < 2 {
 		return usage(env)
@@ -59,6 +67,41 @@ func run(env *cli.Env, args []string) int {
 		}
 		return a(env, args[1:])
 	}
+}
+
+// executed is the path that this program was executed by, which may be a link. What
+// argv[0] says may have been found in PATH.
+func executed() string {
+	const execFN = 31 // AT_EXECFN
+	vector, err := unix.Auxv()
+	if err != nil {
+		return os.Args[0]
+	}
+	for i := range vector {
+		if vector[i][0] == execFN {
+			return unix.BytePtrToString(*(**byte)(unsafe.Pointer(&vector[i][1])))
+		}
+	}
+	return os.Args[0]
+}
+
+// linked is the program that a link of another name leads to: /etc/init.d/web, say,
+// to sv, which takes its name for that of a service.
+func linked(path string) cli.Applet {
+	for range 16 {
+		next, err := os.Readlink(path)
+		if err != nil {
+			return nil
+		}
+		if a := find(base(next)); a != nil {
+			return a
+		}
+		if next[0] != '/' {
+			next = path[:len(path)-len(base(path))] + next
+		}
+		path = next
+	}
+	return nil
 }
 
 func base(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }

@@ -33,13 +33,13 @@ func Readproctitle(env *cli.Env, args []string) int {
 		if n == 0 {
 			return 0
 		}
-		scroll(moving, in[:n])
+		Scroll(moving, in[:n])
 	}
 }
 
-// scroll moves b into display from the right, without its NULs. The display is a
+// Scroll moves b into display from the right, without its NULs. The display is a
 // C string: no byte of it is ever NUL.
-func scroll(display, b []byte) {
+func Scroll(display, b []byte) {
 	kept := b[:0]
 	for _, c := range b {
 		if c != 0 {

@@ -16,7 +16,7 @@ func TestScroll(t *testing.T) {
 		{"..ab", "\x00\x00", "..ab"},
 	} {
 		d := []byte(c.display)
-		scroll(d, []byte(c.in))
+		Scroll(d, []byte(c.in))
 		if string(d) != c.want {
 			t.Errorf("%q and %q: %q, want %q", c.display, c.in, d, c.want)
 		}
@@ -33,8 +33,8 @@ func FuzzScroll(f *testing.F) {
 			return
 		}
 		d := []byte(strings.Repeat(".", size))
-		scroll(d, []byte(a))
-		scroll(d, []byte(b))
+		Scroll(d, []byte(a))
+		Scroll(d, []byte(b))
 		want := strings.Repeat(".", size) + strings.ReplaceAll(a+b, "\x00", "")
 		if string(d) != want[len(want)-size:] {
 			t.Errorf("%q, %q: %q", a, b, d)

@@ -135,6 +135,18 @@ func Find(m *servicedir.Mark) (p *Process, hidden bool) {
 	return p, false
 }
 
+// Child is a child of ours as others see it, who are to take it over.
+func Child(pid int32) *Process {
+	p := &Process{PID: pid, FD: -1}
+	if fd, err := unix.PidfdOpen(int(pid), 0); err == nil {
+		p.FD = fd
+	}
+	if st, err := readStat(pid); err == nil {
+		p.start = st.start
+	}
+	return p
+}
+
 // MarkOf fills in what makes a process of ours known again.
 func MarkOf(pid int32, m *servicedir.Mark) bool {
 	st, err := readStat(pid)

@@ -79,7 +79,10 @@ type Request struct {
 	At      int
 	Lock    *Passed // another, unless it is nil
 	Session bool    // setsid
-	Group   bool    // setpgid
+	// Follow has the process be in a session and a group of its own, but lead neither, so
+	// that it can still make one: who led them has ended.
+	Follow bool
+	Group  bool // setpgid
 	// KillGroup has the process's group, which it must lead, killed when it ends.
 	KillGroup bool
 	// Leaf, unless it is nil, is the cgroup in which the process comes to life.
@@ -261,7 +264,7 @@ func (s *Spawner) start(c *child, r *Request) {
 		*c = child{
 			dir: r.Dir, fds: [3]int{r.Stdin, r.Stdout, -1}, extra: [extras]Passed{{r.Notify, r.At}, {-1, 0}},
 			path: r.Program.path, argv: &r.Program.argv[0], env: &s.env[0],
-			limit: s.limit, ignored: s.ignored, session: r.Session, group: r.Group,
+			limit: s.limit, ignored: s.ignored, session: r.Session, follow: r.Follow, group: r.Group,
 			journal: r.Journal, mark: r.Mark, handles: s.handles, leaf: leaf,
 		}
 		if r.Lock != nil {

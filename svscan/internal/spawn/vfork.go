@@ -64,6 +64,7 @@ type child struct {
 	limit   *unix.Rlimit
 	ignored uint64 // signals to be reset from ignored
 	session bool
+	follow  bool
 	group   bool
 	journal int // where mark is written, or -1
 	mark    servicedir.Mark
@@ -82,6 +83,7 @@ type child struct {
 	refused      bool          // it could not get a table of its own
 	barred       bool          // it could not get into its cgroup
 	ran          bool          // it got so far as to run
+	follower     int           // the process that follows it, if it has to have one
 }
 
 // fork makes the process. The errno is the kernel's refusal to make one; a
@@ -95,7 +97,7 @@ func (c *child) fork() (pid int, errno syscall.Errno) {
 	c.zero = '0'
 	for {
 		c.args = cloneArgs{flags: uint64(c.flags) | cloneClearSighand, exitSignal: uint64(unix.SIGCHLD)}
-		c.ran = false
+		c.ran, c.follower = false, 0
 		c.dispositions = noClone3.Load()
 		c.enter = c.leaf.dir >= 0 && (c.dispositions || noIntoCgroup.Load())
 		into := c.leaf.dir >= 0 && !c.enter
@@ -119,6 +121,10 @@ func (c *child) fork() (pid int, errno syscall.Errno) {
 		if into && !c.ran {
 			noIntoCgroup.Store(true)
 			continue // the reaper knows nothing of that one
+		}
+		if c.follow && c.follower > 0 {
+			// The one that led has ended; its exit is one of an unknown child.
+			return c.follower, 0
 		}
 		return r, 0
 	}
@@ -178,9 +184,25 @@ func forkExec(c *child) int {
 			goto fail
 		}
 	}
-	if c.session {
+	if c.session || c.follow {
 		syscall.RawSyscall(unix.SYS_SETSID, 0, 0, 0)
-	} else if c.group {
+	}
+	if c.follow {
+		// The follower is a child of our parent, and runs while we wait.
+		pid = rawVfork(unix.SYS_CLONE, c.flags|unix.CLONE_PARENT|uintptr(unix.SIGCHLD), 0)
+		if pid != 0 {
+			c.follower = int(pid)
+			if c.follower < 0 {
+				c.barred = true
+				errno = syscall.Errno(-c.follower)
+				goto fail
+			}
+			for {
+				syscall.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
+			}
+		}
+	}
+	if c.group && !c.session {
 		syscall.RawSyscall(unix.SYS_SETPGID, 0, 0, 0)
 	}
 	if c.journal >= 0 {

@@ -26,6 +26,7 @@ type child struct {
 	limit   *unix.Rlimit // see OriginalLimit
 	ignored uint64       // left as they are
 	session bool
+	follow  bool // as session here
 	group   bool
 	journal int
 	mark    servicedir.Mark
@@ -47,7 +48,7 @@ func (c *child) fork() (pid int, errno syscall.Errno) {
 		Dir:   "/proc/self/fd/" + strconv.Itoa(c.dir),
 		Env:   list(c.env),
 		Files: make([]uintptr, 3, 4),
-		Sys:   &syscall.SysProcAttr{Setsid: c.session, Setpgid: c.group && !c.session},
+		Sys:   &syscall.SysProcAttr{Setsid: c.session || c.follow, Setpgid: c.group && !c.session && !c.follow},
 	}
 	for i, fd := range c.fds {
 		attr.Files[i] = uintptr(i)
