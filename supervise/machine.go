@@ -430,7 +430,7 @@ func (m *Machine) rest(p *Policy, at Instant, a *Actions) {
 	}
 	m.ReadySince = at.Wall
 	switch {
-	case m.Exiting && !(p.StartStopScripts && !m.wanted()):
+	case m.Exiting && !(p.StartStopScripts && m.Want != status.WantUp && last != ScriptStart):
 		m.gone(a)
 	case last == ScriptStart && !m.First && !m.Failed && !stopped && !m.Exiting,
 		m.Want == status.WantUp && !m.Failed:
@@ -690,7 +690,7 @@ func (m *Machine) exit(p *Policy, stop bool, at Instant, a *Actions) {
 	if !m.vacant() || m.Unsettled {
 		return
 	}
-	if p.StartStopScripts && !m.RanStop && (m.Idle || !m.wanted()) {
+	if stop && p.StartStopScripts && !m.RanStop {
 		m.endWait(a)
 		m.Phase = PhaseDown
 		m.windUp(p, at, a)

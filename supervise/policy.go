@@ -161,6 +161,7 @@ func PolicyFor(d Dialect) Policy {
 		p.StartStopScripts, p.RunOptional = true, true
 		p.Permanent, p.PermanentOf = 100, ScriptRun
 		p.DeafFor = onePause
+		p.AnnounceDeaths = true
 	case Runit:
 		p.FinishScript, p.ControlScripts, p.FinishKeepsTime = true, true, true
 		p.Rule = FullIfShort

@@ -14,6 +14,9 @@ type Port interface {
 	// ReadControl reads one byte of the control FIFO; ok is false when there is
 	// none.
 	ReadControl() (b byte, ok bool)
+	// LogControl is a control byte for the log service that has no control FIFO of its
+	// own (encore's L).
+	LogControl(ev Event)
 	// Spawn starts a script as process life; last is how run ended, which finish
 	// is told.
 	Spawn(s Script, life uint32, last WaitStatus)
@@ -276,7 +279,7 @@ func (s *Service) turn() (after progress) {
 // more, or those that follow have to wait. It is true when the mailbox should be
 // looked at in between.
 func (s *Service) readControl(dying bool) (again bool) {
-	group := false
+	group, log := false, false
 	for n := 0; ; n++ {
 		if s.machine.Phase == PhaseGone {
 			return false
@@ -298,12 +301,23 @@ func (s *Service) readControl(dying bool) (again bool) {
 			s.unread = false
 			return false
 		}
-		if s.policy.Letters&LettersEncore != 0 && (b == '+' || b == '=') {
-			group = b == '+'
+		if s.policy.Letters&LettersEncore != 0 {
+			switch b {
+			case '+', '=':
+				group = b == '+'
+				continue
+			case 'L', 'l':
+				log = b == 'L'
+				continue
+			}
+		}
+		ev := Event{Kind: EvControl, Byte: b, Group: group, At: now}
+		if log && b != 'x' {
+			s.port.LogControl(ev)
 			continue
 		}
 		x := scratches.Get().(*scratch)
-		x.event = Event{Kind: EvControl, Byte: b, Group: group, At: now}
+		x.event = ev
 		s.take(x)
 	}
 }

@@ -12,11 +12,12 @@ type fakePort struct {
 	mu      sync.Mutex
 	control []byte
 	spawns  chan Script
+	forLog  chan Event
 	closed  chan struct{}
 }
 
 func newFakePort() *fakePort {
-	return &fakePort{spawns: make(chan Script, 9), closed: make(chan struct{})}
+	return &fakePort{spawns: make(chan Script, 9), forLog: make(chan Event, 9), closed: make(chan struct{})}
 }
 
 func (f *fakePort) Now() Instant { return Instant{walkNow, 1} }
@@ -30,6 +31,7 @@ func (f *fakePort) ReadControl() (byte, bool) {
 	f.control = f.control[1:]
 	return b, true
 }
+func (f *fakePort) LogControl(ev Event)                    { f.forLog <- ev }
 func (f *fakePort) Spawn(s Script, _ uint32, _ WaitStatus) { f.spawns <- s }
 func (f *fakePort) Signal(int32, syscall.Signal, bool)     {}
 func (f *fakePort) Arm(Timer, time.Duration)               {}
@@ -74,6 +76,39 @@ func TestFreeze(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 	s.Thaw()
+}
+
+// TestLogControl: encore's L has what follows go to the log service, but for x, until l,
+// or until the next that is written.
+func TestLogControl(t *testing.T) {
+	t.Parallel()
+	p := PolicyFor(Encore)
+	port := newFakePort()
+	var s Service
+	s.Init(port, &p)
+	go s.Run()
+	s.Post(Event{Kind: EvBoot, Facts: Facts{Down: true}, At: port.Now()})
+	port.control = []byte("L+ol=u")
+	s.PostControl()
+	if got := <-port.forLog; got.Byte != 'o' || !got.Group || got.Kind != EvControl {
+		t.Errorf("%+v", got)
+	}
+	if script := <-port.spawns; script != ScriptRun {
+		t.Errorf("%v", script)
+	}
+	s.Post(Event{Kind: EvStartFailed, At: port.Now()})
+	s.Freeze()
+	port.control = []byte("d")
+	s.Thaw()
+	s.PostControl()
+	s.Freeze()
+	port.control = []byte("Lx")
+	s.Thaw()
+	s.PostControl()
+	<-port.closed
+	if len(port.forLog) > 0 {
+		t.Errorf("%+v", <-port.forLog)
+	}
 }
 
 // TestFreezeAgain freezes a service at any time, while others are at it.

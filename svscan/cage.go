@@ -60,6 +60,7 @@ func (u *unit) wantsCage() bool { return u.k.config.Cgroups || servicedir.Caged(
 // lookForNeeds finds out what the next start needs. What it does not need any more it
 // finds out itself.
 func (u *unit) lookForNeeds() {
+	u.lookForEncore()
 	if u.wantsCage() {
 		u.needCage()
 	}

@@ -133,10 +133,12 @@ type kernel struct {
 	run     *spawn.Program
 	start   *spawn.Program
 	stop    *spawn.Program
-	alone   chan error    // for a service without a scanner: opened, then closed
-	will    *handoff.Will // of the program that we were, if any
-	manager atomic.Pointer[manager]
-	flushed chan struct{} // answers of the disk lanes
+
+	logScript *spawn.Program
+	alone     chan error    // for a service without a scanner: opened, then closed
+	will      *handoff.Will // of the program that we were, if any
+	manager   atomic.Pointer[manager]
+	flushed   chan struct{} // answers of the disk lanes
 
 	base lazyBase
 
@@ -261,7 +263,7 @@ func newKernel(c Config) (*kernel, error) {
 	for _, p := range []struct {
 		to   **spawn.Program
 		name string
-	}{{&k.run, "run"}, {&k.start, "start"}, {&k.stop, "stop"}} {
+	}{{&k.run, "run"}, {&k.start, "start"}, {&k.stop, "stop"}, {&k.logScript, "log"}} {
 		if *p.to, err = k.program(p.name); err != nil {
 			return nil, err
 		}

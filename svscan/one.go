@@ -23,7 +23,7 @@ func SuperviseOne(c Config, stopped <-chan struct{}) error {
 	if stopped != nil {
 		go func() { // for the rest of the process's life
 			<-stopped
-			s.post(message{kind: msgExit})
+			s.post(message{kind: msgControl, letter: 'x'})
 		}()
 	}
 	s.Run()
@@ -71,13 +71,14 @@ func (s *Scanner) failOne(e *entry, u *unit, err error) {
 	s.drop(e)
 }
 
-// exitOne is x to the one service. While it is being opened it is tried again.
-func (s *Scanner) exitOne() {
+// controlOne is a control byte for the one service. While that is being opened it is tried
+// again.
+func (s *Scanner) controlOne(letter byte) {
 	for _, e := range s.entries {
 		if e.main.up {
-			e.main.unit.Post(supervise.Event{Kind: supervise.EvControl, Byte: 'x', At: e.main.unit.Now()})
+			e.main.unit.Post(supervise.Event{Kind: supervise.EvControl, Byte: letter, At: e.main.unit.Now()})
 		} else if e.main.unit != nil {
-			time.AfterFunc(scanGap, func() { s.post(message{kind: msgExit}) })
+			time.AfterFunc(scanGap, func() { s.post(message{kind: msgControl, letter: letter}) })
 		}
 	}
 }

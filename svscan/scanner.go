@@ -81,7 +81,15 @@ type entry struct {
 	log     slot
 	pipe    [2]int // the log pipe, to read and to write to, or -1
 	inode   uint64 // of the pipe
-	ended   bool   // nobody had the pipe for writing when it was found
+
+	// Where the log service is encore's script: the service directory, else 0; since
+	// when it has been waited for it to read the pipe to its end, and the pipe has been
+	// empty; and that it was told to end.
+	scriptAt      int
+	drains, quiet time.Time
+	dismissed     bool
+
+	ended   bool // nobody had the pipe for writing when it was found
 	gate    gate
 	feed    atomic.Pointer[logwriter.Feed] // of a log that the scanner writes itself
 	rest    [2]int                         // the feed's second pipe, or -1; under the kernel's mu
@@ -109,6 +117,7 @@ type message struct {
 	keeper  *keeper.Client
 	code    int
 	stop    bool
+	letter  byte
 }
 
 type messageKind uint8
@@ -130,14 +139,15 @@ const (
 	msgKeep                         // a log is written by the scanner itself from now on
 	msgMain                         // main has ended with code: stop everything as well
 	msgDeadline                     // that takes long
-	msgExit                         // have the one service exit
+	msgDrain                        // see whether a script log has read everything
+	msgControl                      // obey a letter for the one service
 	msgBequeath                     // leave everything to a process of its own
 )
 
 // matters tells whether a message is about more than what can be found out again.
 func (m message) matters() bool {
 	switch m.kind {
-	case msgHangup, msgStop, msgLeave, msgMain, msgDeadline, msgExit, msgBequeath:
+	case msgHangup, msgStop, msgLeave, msgMain, msgDeadline, msgControl, msgBequeath:
 		return true
 	}
 	return false
@@ -293,8 +303,10 @@ func (s *Scanner) handle(m message) (scan bool) {
 		s.finishUpgrade(m.upgrade)
 	case msgLeave:
 		s.left = true
-	case msgExit:
-		s.exitOne()
+	case msgDrain:
+		s.drainedScript(m.unit)
+	case msgControl:
+		s.controlOne(m.letter)
 	case msgBequeath:
 		s.bequeath(m.stop)
 	case msgKeeper:
@@ -411,7 +423,7 @@ func (s *Scanner) adopted() {
 // log service.
 func (s *Scanner) leftBehind(scanDir int, name string) bool {
 	key := ""
-	for _, dir := range [...]string{name, name + "/log"} {
+	for _, dir := range [...]string{name, name + "/log", name + "/" + servicedir.LogHome} {
 		var st unix.Stat_t
 		if s.k.store == nil && (unix.Fstatat(scanDir, dir+"/"+servicedir.StateDir+"/lock", &st, 0) != nil || st.Size == 0) {
 			continue
@@ -581,28 +593,31 @@ func (x *slot) due(now time.Time) bool {
 	return x.unit == nil && !x.retry.After(now)
 }
 
-// logged tells whether an entry has a log service. A file of that name is none:
-// in encore it is a script, elsewhere a stray.
+// logged tells whether an entry has a log service. A file of that name is one in encore,
+// elsewhere a stray.
 func (s *Scanner) logged(scanDir int, name string) (bool, error) {
 	var st unix.Stat_t
 	err := unix.Fstatat(scanDir, name+"/log", &st, 0)
 	if err == unix.ENOENT {
 		return false, nil
 	}
-	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR, err
+	script := s.k.config.Dialect == supervise.Encore && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Mode&0o100 != 0
+	// A directory is the business of encore's svscan, not of its supervise.
+	dir := st.Mode&unix.S_IFMT == unix.S_IFDIR && !(s.k.config.One && s.k.config.Dialect == supervise.Encore)
+	return err == nil && (script || dir), err
 }
 
 // draining tells that the writing end of the pipe is closed and somebody still
 // reads.
 func (e *entry) draining() bool {
-	return e.pipe[0] >= 0 && e.pipe[1] < 0 && e.log.unit != nil
+	return e.drains != (time.Time{}) || e.pipe[0] >= 0 && e.pipe[1] < 0 && e.log.unit != nil
 }
 
 func (s *Scanner) fillLog(fd int, e *entry, first bool, complain func(verb, object string, err error)) {
 	if e.pipe[0] >= 0 && e.pipe[1] < 0 {
 		e.closePipe()
 	}
-	logFD, err := s.openDir(fd, "log")
+	logFD, err := s.openLog(e, fd)
 	if err != nil {
 		s.openFailed(e, err)
 		return
@@ -627,6 +642,16 @@ func (s *Scanner) fillLog(fd int, e *entry, first bool, complain func(verb, obje
 		e.gate.close()
 	}
 	s.start(e, &e.log, logFD, e.name+"/log", first, nil)
+}
+
+// openLog opens the directory of a log service to be.
+func (s *Scanner) openLog(e *entry, fd int) (int, error) {
+	e.forgetScript()
+	logFD, err := s.openDir(fd, "log")
+	if err == unix.ENOTDIR && s.k.config.Dialect == supervise.Encore {
+		return e.openScript(fd)
+	}
+	return logFD, err
 }
 
 // What one unit takes: its directory, lock, control and ok; and where the state is
@@ -687,7 +712,15 @@ func (s *Scanner) start(e *entry, x *slot, fd int, name string, first bool, left
 	} else if e.pipe[1] >= 0 {
 		u.writesTo(e)
 	}
+	if s.k.config.Dialect == supervise.Encore {
+		at := 0
+		if u.log {
+			at = e.scriptAt
+		}
+		u.makeEncore(at)
+	}
 	x.unit, x.up, x.closed = u, false, false
+	e.pair()
 	e.appoint()
 	s.promised += s.fdsEach()
 	s.opening++
@@ -720,6 +753,7 @@ func (s *Scanner) opened(u *unit, err error) {
 	}
 	if err != nil {
 		x.unit = nil
+		e.pair()
 		if u.log {
 			e.gate.open()
 		}
@@ -760,6 +794,7 @@ func (s *Scanner) closed(u *unit) {
 	e := u.entry
 	x := e.slotOf(u)
 	x.unit, x.up, x.closed = nil, false, true
+	e.pair()
 	s.stop = s.stop || s.k.config.One && !u.log
 	e.present = e.present && (!s.k.config.Heir || u.log)
 	if u.log {
@@ -875,7 +910,7 @@ func (e *entry) stop() {
 // advance goes on with the shutdown of an entry: once the service is over, the
 // log service gets to read what is left in the pipe, sees its end, and leaves.
 func (s *Scanner) advance(e *entry) {
-	if !s.stop && e.present {
+	if !s.stop && e.present && e.scriptAt == 0 {
 		return
 	}
 	stopping := s.stop || e.main.unit == nil && e.main.closed
@@ -883,6 +918,10 @@ func (s *Scanner) advance(e *entry) {
 		return
 	}
 	if e.main.unit != nil {
+		return
+	}
+	if e.scriptAt > 0 && e.log.unit != nil {
+		s.drainScript(e)
 		return
 	}
 	// First, or the death that the end of the pipe brings would be news to it.
@@ -902,6 +941,7 @@ func (s *Scanner) drop(e *entry) {
 		return
 	}
 	e.closePipe()
+	e.forgetScript()
 	delete(s.entries, e.id)
 	s.unmirror(e)
 }

@@ -21,6 +21,8 @@ const (
 	OrderDismiss                   // likewise; it is to stop everything; and exit 111
 	OrderRescan                    // scan now, and stop what is gone
 	OrderUpgrade                   // become the program as it is now
+	OrderPause                     // pause the one service
+	OrderContinue                  // let it go on
 )
 
 // orderOf is what a signal means.
@@ -105,6 +107,10 @@ func (s *Scanner) obey(sig os.Signal) {
 		s.post(message{kind: msgBequeath, stop: order == OrderDismiss})
 	case OrderAbort:
 		s.post(message{kind: msgStop, code: exitFatal})
+	case OrderPause:
+		s.post(message{kind: msgControl, letter: 'p'})
+	case OrderContinue:
+		s.post(message{kind: msgControl, letter: 'c'})
 	default:
 		s.Stop()
 	}

@@ -46,6 +46,9 @@ type unit struct {
 	builtin   bool          // it is to be one; likewise
 	writes    bool          // the start under way is its; likewise
 	logFault  string        // why it could not be opened, as it was reported
+	// partner is the log service of a service, and the other way round.
+	partner atomic.Pointer[unit]
+	encore  *encoreUnit
 
 	request *spawn.Request                   // for run, finish and the like: one at a time; made for the first
 	timers  *[supervise.Timers]*time.Timer   // made when the first is armed
@@ -325,7 +328,13 @@ func (u *unit) opened(err error) {
 }
 
 func (u *unit) facts() supervise.Facts {
+	if u.isScriptLog() {
+		return supervise.Facts{Down: servicedir.Facts(u.place()).Down}
+	}
 	f := servicedir.Facts(u.dir.FD)
+	if u.encore != nil {
+		f = servicedir.EncoreFacts(u.dir.FD)
+	}
 	if u.wd < 0 && u.dir.Lock >= 0 {
 		f.Finish, f.Controls = supervise.Unknown, supervise.Unknown
 	}
@@ -340,7 +349,7 @@ func (u *unit) entryChanged(name string) {
 		j = jobRunFacts
 	case "finish", "stop", "control", "down":
 		j = jobFacts
-	case "cgroup", "lock-fd", servicedir.LogScriptName:
+	case "cgroup", "lock-fd", servicedir.LogScriptName, "notify", "no-setsid":
 		j = jobNeeds
 	case "log":
 		if u.entry != nil && !u.log {
@@ -422,6 +431,9 @@ func (u *unit) start() {
 }
 
 func (u *unit) programOf(s supervise.Script) *spawn.Program {
+	if u.isScriptLog() {
+		return u.k.logScript
+	}
 	switch s {
 	case supervise.ScriptStart:
 		return u.k.start
@@ -439,7 +451,7 @@ func (u *unit) spawn(r *spawn.Request, p *spawn.Program, owner spawn.Owner) {
 	}
 	u.starts++
 	u.mu.Unlock()
-	r.Owner, r.Program, r.Dir = owner, p, u.dir.FD
+	r.Owner, r.Program, r.Dir = owner, p, u.place()
 	r.Stdin, r.Stdout, r.Notify = int(u.stdin), int(u.stdout.Load()), -1
 	r.Journal = -1
 	if owner == spawn.Owner(u) && u.dir.Journals() {
@@ -452,8 +464,10 @@ func (u *unit) spawn(r *spawn.Request, p *spawn.Program, owner spawn.Owner) {
 		}
 	}
 	switch u.k.config.Dialect {
-	case supervise.S6, supervise.Encore:
+	case supervise.S6:
 		r.Session = true
+	case supervise.Encore:
+		r.Session = !u.encore.inGroup.Load()
 	}
 	r.Follow = u.k.config.Sessions
 	u.k.spawner.Spawn(r)
@@ -555,23 +569,36 @@ func (u *unit) reportStart(err error, exec bool) {
 	}
 	*fault = errno
 	if exec {
-		u.k.report(Fatal, u.name(), "start", u.name()+"/"+u.script.Name(), err)
+		u.k.report(Fatal, u.name(), "start", u.scriptPath(), err)
 	} else {
 		u.k.report(Warning, u.name(), "fork for", u.name(), err)
 	}
 }
 
+// scriptPath names what is being started. u.mu is held.
+func (u *unit) scriptPath() string {
+	if u.isScriptLog() {
+		return u.name()
+	}
+	return u.name() + "/" + u.script.Name()
+}
+
 // Slow implements spawn.Owner.
 func (u *unit) Slow() {
 	u.mu.Lock()
-	script := u.script.Name()
+	path := u.scriptPath()
 	u.mu.Unlock()
-	u.k.report(Warning, u.name(), "starting "+u.name()+"/"+script+" takes long", "", nil)
+	u.k.report(Warning, u.name(), "starting "+path+" takes long", "", nil)
 	u.Post(supervise.Event{Kind: supervise.EvSlow, At: u.Now()})
 }
 
 // Died implements reap.Owner.
 func (u *unit) Died(pid int32, st uint32) {
+	if u.encore != nil {
+		u.mu.Lock()
+		u.encore.endedPID, u.encore.ended = pid, supervise.WaitStatus(st)
+		u.mu.Unlock()
+	}
 	ev := u.died(pid, supervise.WaitStatus(st))
 	if !u.hold(ev) {
 		u.Append(ev)
@@ -620,6 +647,7 @@ func (u *unit) Disarm(t supervise.Timer) {
 // Announce implements supervise.Port.
 func (u *unit) Announce(m *supervise.Machine) {
 	u.mu.Lock()
+	was := u.state
 	u.state = *m
 	abandon := (m.Exiting || m.Want == status.WantDown) && u.abandonStart()
 	if m.PID != 0 {
@@ -633,6 +661,7 @@ func (u *unit) Announce(m *supervise.Machine) {
 	if abandon {
 		u.notStarted(nil, false, time.Now())
 	}
+	u.announced(&was, m)
 	if u.log {
 		u.entry.gate.see(m)
 	}
@@ -811,7 +840,7 @@ func (u *unit) writeStatus() {
 		u.writeText(&r, exiting)
 	}
 	var buf [status.MaxSize]byte
-	b := r.Append(buf[:0], u.k.layout)
+	b := u.appendLog(r.Append(buf[:0], u.k.layout))
 	if string(b) != string(u.last[:u.lastLen]) {
 		err := u.dir.WriteStatus(b)
 		if !u.shown {

@@ -415,6 +415,7 @@ func (s *Scanner) inherit(w *handoff.Will) {
 		e.name, e.pipe, e.inode = left.Name, left.Pipe, left.Inode
 		e.present = s.k.config.Heir
 		s.keptPipe(e)
+		e.inheritScript(left)
 		if left.Main != nil {
 			if err := s.place(e, left.Main.Dir); err != nil {
 				s.k.report(Warning, e.name, "find the state of", e.name, err)

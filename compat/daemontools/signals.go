@@ -10,18 +10,15 @@ import (
 	"upkeep/supervise"
 )
 
-// stopSignals is readable once TERM or INT asked encore's supervise to stop. In
-// the other dialects they keep their default action.
+// stopSignals is readable once TERM has asked runsv to stop. In the other dialects it
+// keeps its default action.
 func stopSignals(d supervise.Dialect) <-chan struct{} {
-	if d != supervise.Encore && d != supervise.Runit {
+	if d != supervise.Runit {
 		return nil
 	}
 	stop := make(chan struct{})
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, syscall.SIGTERM)
-	if d == supervise.Encore {
-		signal.Notify(c, syscall.SIGINT)
-	}
 	go func() { // for the rest of the process's life
 		<-c
 		close(stop)

@@ -2,9 +2,12 @@ package daemontools
 
 import (
 	"errors"
+	"os"
 	"strings"
+	"syscall"
 
 	"upkeep/compat/cli"
+	"upkeep/supervise"
 	"upkeep/supervise/servicedir"
 	"upkeep/svscan"
 )
@@ -52,7 +55,8 @@ func Svscan(env *cli.Env, args []string) int {
 
 // Supervise is supervise [--dialect NAME] DIR: it supervises one service
 // directory with its own standard input and output. Signals end it and leave the
-// service running, except under encore, where TERM and INT are svc -dx.
+// service running, except under encore, where TERM and INT are svc -dx, TSTP is svc -p
+// and CONT is svc -c. There a script log is supervised as well.
 // Exit: 0 after svc -x, 100 for wrong usage, 111 when it could not begin.
 func Supervise(env *cli.Env, args []string) int {
 	c, ok := superviseOptions(env, args[1:])
@@ -63,13 +67,24 @@ func Supervise(env *cli.Env, args []string) int {
 	if err := enterable(dir); err != nil {
 		return env.Fatal("supervise", "unable to chdir to "+dir, err)
 	}
-	err := svscan.Supervise(c, stopSignals(c.Dialect))
+	below := dir + "/"
+	var err error
+	if c.Dialect == supervise.Encore {
+		below = ""
+		c.Orders, c.Patient = map[os.Signal]svscan.Order{
+			syscall.SIGTERM: svscan.OrderStop, syscall.SIGINT: svscan.OrderStop,
+			syscall.SIGTSTP: svscan.OrderPause, syscall.SIGCONT: svscan.OrderContinue,
+		}, true
+		err = svscan.SuperviseOne(c, nil)
+	} else {
+		err = svscan.Supervise(c, stopSignals(c.Dialect))
+	}
 	var step *servicedir.StepError
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &step):
-		return env.Fatal("supervise", "unable to "+step.Verb+" "+dir+"/"+step.File, step.Err)
+		return env.Fatal("supervise", "unable to "+step.Verb+" "+below+step.File, step.Err)
 	}
 	return env.Fatal("supervise", "unable to supervise "+dir, root(err))
 }

@@ -337,6 +337,46 @@ func Facts(fd int) supervise.Facts {
 	}
 }
 
+// EncoreFacts is Facts with encore's scripts in addition.
+func EncoreFacts(fd int) supervise.Facts {
+	f := Facts(fd)
+	if Executable(fd, "start") {
+		f.Start = supervise.Present
+	}
+	if Executable(fd, "stop") {
+		f.Stop = supervise.Present
+	}
+	return f
+}
+
+// Executable tells whether encore takes a file for one of its scripts: it is regular,
+// and its owner may execute it (daemontools.md, section 2).
+func Executable(fd int, name string) bool {
+	var st unix.Stat_t
+	return unix.Fstatat(fd, name, &st, 0) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Mode&0o100 != 0
+}
+
+// SessionsOff tells whether encore's processes get no session of their own.
+func SessionsOff(fd int) bool { return exists(fd, "no-setsid") }
+
+// LogHome is below a service directory and stands for the directory of its log service
+// where that is encore's script log. It is hidden, since who lists the state directory
+// may expect certain files (daemontools.md, section 13).
+const LogHome = StateDir + "/.log"
+
+// OpenLogHome opens it, and makes it if need be.
+func OpenLogHome(fd int) (home int, err error) {
+	if err = makeStateDir(fd); err == nil {
+		if err = unix.Mkdirat(fd, LogHome, 0o700); err == unix.EEXIST {
+			err = nil
+		}
+	}
+	if err != nil {
+		return -1, err
+	}
+	return unix.Openat(fd, LogHome, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+}
+
 // Logged tells whether there may be a log service.
 func Logged(fd int) bool { return exists(fd, "log") }
 
