@@ -22,6 +22,7 @@ var applets = [...]struct {
 	{"fghack", loaders.Fghack},
 	{"multilog", logger.Multilog},
 	{"pgrphack", loaders.Pgrphack},
+	{"pmtr-launch", loaders.PmtrLaunch},
 	{"readproctitle", filters.Readproctitle},
 	{"runit", runit.Runit},
 	{"runit-init", runit.RunitInit},
