@@ -83,7 +83,7 @@ func (b *builder) portable() {
 
 // cdPath is a path that cd takes for one.
 func cdPath(path string) string {
-	if strings.HasPrefix(path, "-") {
+	if !strings.HasPrefix(path, "/") {
 		return "./" + path
 	}
 	return path
