@@ -69,6 +69,8 @@ type Service struct {
 	// Definition is the digest of what would need a restart if it were otherwise.
 	Definition string
 	Entries    []Entry // parents before children
+	// Keep is for a job that cannot be started: what there is of it stays.
+	Keep bool
 }
 
 // Disabled tells whether the service is not to be started.
@@ -86,7 +88,7 @@ type Entry struct {
 const Down = "down"
 
 // Compile makes the service directories of a configuration, in start order. Remarks
-// are on what a form cannot do and on jobs without a service.
+// are on what a form cannot do.
 func Compile(f *File, o Options) (services []Service, remarks []Complaint) {
 	if o.Start == "" {
 		o.Start = "/"
@@ -102,7 +104,9 @@ func Compile(f *File, o Options) (services []Service, remarks []Complaint) {
 	gate := ""
 	for _, j := range f.StartOrder() {
 		if len(j.Cmd) == 0 {
-			continue // Parse has said so
+			// Parse has said so.
+			c.services = append(c.services, Service{Dir: dirs[j], Job: j, For: dirs[j], Keep: true})
+			continue
 		}
 		c.service(j, dirs[j], index[j], gate)
 		if j.Wait && !j.Disable {

@@ -1,11 +1,11 @@
 package conf2dir
 
 import (
-	"errors"
 	"strconv"
-	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"upkeep/compat/cli"
 )
 
 // maxFile is how large a configuration may be, and a file that a job depends on.
@@ -27,10 +27,10 @@ func (e *FileError) Unwrap() error { return e.Err }
 func ReadFile(path string) (text string, err error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return "", &FileError{"can't open " + path + ": " + Strerror(err), err}
+		return "", &FileError{"can't open " + path + ": " + cli.Strerror(err), err}
 	}
 	defer unix.Close(fd)
-	failed := func(err error) error { return &FileError{"read " + path + " failed: " + Strerror(err), err} }
+	failed := func(err error) error { return &FileError{"read " + path + " failed: " + cli.Strerror(err), err} }
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return "", failed(err)
@@ -55,17 +55,4 @@ func ReadFile(path string) (text string, err error) {
 		}
 	}
 	return string(b), nil
-}
-
-// Strerror is the C library's text for an error, in which it differs from Go's in the
-// first letter.
-func Strerror(err error) string {
-	text := err.Error()
-	if errno, ok := errors.AsType[syscall.Errno](err); ok {
-		text = errno.Error()
-	}
-	if text != "" && 'a' <= text[0] && text[0] <= 'z' {
-		return string(text[0]-'a'+'A') + text[1:]
-	}
-	return text
 }

@@ -1,7 +1,6 @@
 package loaders
 
 import (
-	"errors"
 	"strconv"
 	"strings"
 	"syscall"
@@ -188,7 +187,7 @@ func (l *pmtrLaunch) fail(text string, err error) int {
 	b = append(b, text...)
 	if err != nil {
 		b = append(b, ": "...)
-		b = append(b, strerror(err)...)
+		b = append(b, cli.Strerror(err)...)
 	}
 	b = append(b, '\n')
 	_, _ = l.env.Stderr.Write(b)
@@ -196,18 +195,6 @@ func (l *pmtrLaunch) fail(text string, err error) int {
 		_, _ = cli.FD(l.log).Write(b)
 	}
 	return pmtrFailed
-}
-
-// strerror is the C library's text for an error. Go's differ in the first letter.
-func strerror(err error) string {
-	text := err.Error()
-	if errno, ok := errors.AsType[syscall.Errno](err); ok {
-		text = errno.Error()
-	}
-	if text != "" && 'a' <= text[0] && text[0] <= 'z' {
-		text = string(text[0]-'a'+'A') + text[1:]
-	}
-	return text
 }
 
 // launch takes the steps. From the first limit on there may be no memory, no thread
