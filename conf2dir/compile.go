@@ -255,9 +255,13 @@ func delicate(name string) bool {
 	return strings.HasPrefix(name, "LD_") || strings.HasPrefix(name, "MALLOC_")
 }
 
-// header is the beginning of a script.
-func (b *builder) header() string {
-	return "#!/bin/sh\n# conf2dir 1 " + b.Definition[:8] + " " + printable(b.Job.Name) + " " + printable(b.Name) +
+// header is the beginning of a run script.
+func (b *builder) header() string { return b.title(b.Definition[:8] + " ") }
+
+// title is the beginning of a script. What it begins with should change only as often
+// as the script.
+func (b *builder) title(digest string) string {
+	return "#!/bin/sh\n# conf2dir 1 " + digest + printable(b.Job.Name) + " " + printable(b.Name) +
 		" (generated; local changes go to run.local)\n"
 }
 
@@ -304,7 +308,7 @@ func (b *builder) log() {
 			b.file("log/multilog", 0o644, "t ./main\n")
 		}
 	}
-	b.file("log/run", 0o755, b.header()+"[ ! -x ./run.local ] || exec ./run.local\n"+run)
+	b.file("log/run", 0o755, b.title("")+"[ ! -x ./run.local ] || exec ./run.local\n"+run)
 }
 
 // killAfter is how long a job may take to end, in seconds, and quick is the age up to

@@ -105,8 +105,7 @@ func (b *builder) finish() {
 	if b.Form == Daemontools {
 		return
 	}
-	text := b.header()
-	text += "c2d_status=$1\n"
+	text := b.title("") + "c2d_status=$1\n"
 	if b.Job.Wait {
 		text += scannerScript + b.doneScript()
 	}
