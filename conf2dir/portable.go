@@ -210,7 +210,7 @@ func (c *compiler) dependencies(j *Job, dir string) {
 		change = control("tu") // run makes it once again
 	}
 	paths := j.DependPaths(c.Start)
-	body := "exec </dev/null 2>&1\n" +
+	body := "exec </dev/null 2>&1\n" + pauseScript +
 		"c2d_sum() {\n" +
 		"  for c2d_f in" + words(paths) + "; do\n" +
 		"    if [ -f \"$c2d_f\" ]; then cksum <\"$c2d_f\" || return 1\n" +
@@ -223,7 +223,7 @@ func (c *compiler) dependencies(j *Job, dir string) {
 		"  " + control("d") + "\n" +
 		"}\n" +
 		"c2d_last=$(c2d_sum 2>/dev/null) || { c2d_last=gone; c2d_gone; }\n" +
-		"while sleep 2; do\n" +
+		"while c2d_pause 2; do\n" +
 		"  c2d_now=$(c2d_sum 2>/dev/null) || c2d_now=gone\n" +
 		"  [ \"$c2d_now\" != \"$c2d_last\" ] || continue\n" +
 		"  if [ \"$c2d_now\" = gone ]; then c2d_gone\n" +

@@ -101,9 +101,9 @@ func (s *syncer) end(name string, r *running, deadline time.Time) {
 		return
 	}
 	gone := func(_ status.Record, alive bool) bool { return !alive }
-	if _, err := r.Wait(r.layout, deadline, gone); err != nil {
+	if err := r.await(deadline, gone); err != nil {
 		_ = r.Control("k")
-		if _, err := r.Wait(r.layout, time.Now().Add(hurry), gone); err != nil {
+		if err := r.await(time.Now().Add(hurry), gone); err != nil {
 			s.fail("failed ", name, ": its supervisor does not end")
 		}
 	}

@@ -29,15 +29,37 @@ func (s *syncer) open(path string) *running {
 	if err != nil {
 		return nil
 	}
-	if alive, err := d.Alive(); err != nil || !alive {
-		d.Close()
-		return nil
-	}
 	r := &running{d, status.Daemontools}
 	if s.Form == conf2dir.S6 {
 		r.layout = status.S6
 	}
+	if !r.alive() {
+		d.Close()
+		return nil
+	}
 	return r
+}
+
+// alive tells whether a supervisor listens. That of s6 has no FIFO ok.
+func (r *running) alive() bool { return r.Control("") == nil }
+
+// await waits until done holds.
+func (r *running) await(deadline time.Time, done func(record status.Record, alive bool) bool) error {
+	if r.layout != status.S6 {
+		_, err := r.Wait(r.layout, deadline, done)
+		return err
+	}
+	const often = 50 * time.Millisecond
+	for {
+		record, _ := r.Status(r.layout)
+		switch {
+		case done(record, r.alive()):
+			return nil
+		case time.Now().After(deadline):
+			return svc.ErrTimeout
+		}
+		time.Sleep(often) // nothing tells of the end of an s6-supervise
+	}
 }
 
 // stale tells whether the process of the service was started before its definition
@@ -115,11 +137,10 @@ func (s *syncer) apply() {
 	deadline := time.Now().Add(grace)
 	for _, w := range waiting {
 		ended := func(r status.Record, alive bool) bool { return !alive || r.PID != w.pid }
-		if _, err := w.Wait(w.layout, deadline, ended); err != nil {
+		if err := w.await(deadline, ended); err != nil {
 			s.say("  svc -k ", w.p.path)
 			_ = w.Control("k")
-			_, err = w.Wait(w.layout, time.Now().Add(hurry), ended)
-			if err != nil {
+			if err := w.await(time.Now().Add(hurry), ended); err != nil {
 				s.fail("failed ", w.p.service.Dir, ": its process does not end")
 			}
 		}
