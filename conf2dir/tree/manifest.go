@@ -24,6 +24,9 @@ type manifest struct {
 	// pending: the running process, if any, is of an older definition.
 	pending bool
 	files   map[string]stamp
+	// coming is what files become. Only while they are being written is there any: they
+	// are one or the other then.
+	coming map[string]stamp
 	// stale files were the older definition's, and may still be in use.
 	stale map[string]stamp
 	dirs  []string // parents first
@@ -60,10 +63,30 @@ func (m *manifest) text() string {
 	for _, name := range sorted(m.files) {
 		line("file", name, m.files[name].String())
 	}
+	for _, name := range sorted(m.coming) {
+		line("coming", name, m.coming[name].String())
+	}
 	for _, name := range sorted(m.stale) {
 		line("stale", name, m.stale[name].String())
 	}
 	return b.String()
+}
+
+// ours tells whether a file is as it was written.
+func (m *manifest) ours(name string, s stamp) bool {
+	for _, files := range [...]map[string]stamp{m.files, m.coming, m.stale} {
+		if was, ok := files[name]; ok && was == s {
+			return true
+		}
+	}
+	return false
+}
+
+// names are all files in a manifest.
+func (m *manifest) names() []string {
+	names := slices.Concat(sorted(m.files), sorted(m.coming), sorted(m.stale))
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 func sorted(files map[string]stamp) []string {
@@ -73,6 +96,10 @@ func sorted(files map[string]stamp) []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+func newManifest() *manifest {
+	return &manifest{files: map[string]stamp{}, coming: map[string]stamp{}, stale: map[string]stamp{}}
 }
 
 // readManifest reads the manifest of a directory; nil if there is none that makes
@@ -86,7 +113,7 @@ func readManifest(dir string) *manifest {
 }
 
 func parseManifest(text string) *manifest {
-	m := &manifest{files: map[string]stamp{}, stale: map[string]stamp{}}
+	m := newManifest()
 	first := true
 	for line := range strings.Lines(text) {
 		line, whole := strings.CutSuffix(line, "\n")
@@ -112,16 +139,12 @@ func parseManifest(text string) *manifest {
 				return nil
 			}
 			m.dirs = append(m.dirs, value)
-		case "file", "stale":
+		case "file", "coming", "stale":
 			name, s, ok := parseFile(value)
 			if !ok {
 				return nil
 			}
-			if key == "file" {
-				m.files[name] = s
-			} else {
-				m.stale[name] = s
-			}
+			map[string]map[string]stamp{"file": m.files, "coming": m.coming, "stale": m.stale}[key][name] = s
 		}
 	}
 	if first || m.source == "" {

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"upkeep/conf2dir"
@@ -16,12 +17,13 @@ type plan struct {
 	path    string
 	old     *manifest // nil for a new directory
 	next    *manifest
-	writes  []write  // in the order in which they are done
-	removes []string // files
-	edited  []string // files that somebody else has changed
-	restart bool     // what runs is of an older definition
-	up      bool     // it was disabled
-	down    bool     // it is disabled now
+	present map[string]stamp // files of ours as they are
+	writes  []write          // in the order in which they are done
+	removes []string         // files
+	edited  []string         // files that somebody else has changed
+	restart bool             // what runs is of an older definition
+	up      bool             // it was disabled
+	down    bool             // it is disabled now
 }
 
 // write is a file that is to be, or a directory.
@@ -66,10 +68,9 @@ func look(path string) (f found, err error) {
 // planFor compares a service with its directory, which is made if old is nil.
 func (s *syncer) planFor(service *conf2dir.Service, old *manifest) (*plan, error) {
 	p := &plan{service: service, path: filepath.Join(s.Out, service.Dir), old: old}
-	p.next = &manifest{
-		source: s.Source, job: service.For, definition: service.Definition, disabled: service.Disabled(),
-		files: map[string]stamp{}, stale: map[string]stamp{},
-	}
+	p.present, p.next = map[string]stamp{}, newManifest()
+	p.next.source, p.next.job = s.Source, service.For
+	p.next.definition, p.next.disabled = service.Definition, service.Disabled()
 	if service.Job != nil {
 		p.next.job = service.Job.Name
 	}
@@ -130,16 +131,16 @@ func (s *syncer) planFile(p *plan, e conf2dir.Entry) ([]write, error) {
 		return nil, err
 	}
 	w := []write{{e, f.data, f.exists}}
-	was, listed := stamp{}, false
-	if p.old != nil {
-		was, listed = p.old.files[e.Path]
+	ours := p.old != nil && f.regular && p.old.ours(e.Path, f.stamp)
+	if ours {
+		p.present[e.Path] = f.stamp
 	}
 	switch {
 	case !f.exists:
 		return w, nil
 	case f.regular && f.stamp == want:
 		return nil, nil
-	case f.regular && (listed && f.stamp == was || s.Force):
+	case ours, f.regular && s.Force:
 		return w, nil
 	case f.regular && f.stamp.digest == want.digest:
 		p.edited = append(p.edited, e.Path) // only its mode
@@ -175,23 +176,23 @@ func (p *plan) planDown() {
 // planRemovals decides on the files that are not wanted any more. Variables of the
 // process that runs stay until it has been restarted.
 func (s *syncer) planRemovals(p *plan) error {
-	for _, files := range []map[string]stamp{p.old.files, p.old.stale} {
-		for _, name := range sorted(files) {
-			if _, wanted := p.next.files[name]; wanted {
-				continue
-			}
-			f, err := look(filepath.Join(p.path, name))
-			switch {
-			case err != nil:
-				return err
-			case !f.exists:
-			case f.stamp.digest != files[name].digest && !s.Force:
-				p.edited = append(p.edited, name)
-			case strings.HasPrefix(name, "env.") && p.next.pending:
-				p.next.stale[name] = files[name]
-			default:
-				p.removes = append(p.removes, name)
-			}
+	for _, name := range p.old.names() {
+		if _, wanted := p.next.files[name]; wanted {
+			continue
+		}
+		f, err := look(filepath.Join(p.path, name))
+		ours := f.regular && p.old.ours(name, f.stamp)
+		switch {
+		case err != nil:
+			return err
+		case !f.exists:
+		case !ours && !s.Force:
+			p.edited = append(p.edited, name)
+		case ours && strings.HasPrefix(name, "env.") && p.next.pending:
+			p.present[name], p.next.stale[name] = f.stamp, f.stamp
+		default:
+			p.present[name] = f.stamp
+			p.removes = append(p.removes, name)
 		}
 	}
 	for _, d := range p.old.dirs {
@@ -207,6 +208,25 @@ func (s *syncer) planRemovals(p *plan) error {
 		}
 	}
 	return nil
+}
+
+// intent is the manifest while the plan is carried out.
+func (p *plan) intent() *manifest {
+	m := *p.next
+	m.files, m.coming = p.present, map[string]stamp{}
+	for _, w := range p.writes {
+		if s, ok := p.next.files[w.Path]; ok {
+			m.coming[w.Path] = s
+		}
+	}
+	for _, d := range p.old.dirs {
+		if !slices.Contains(m.dirs, d) {
+			m.dirs = append(slices.Clip(m.dirs), d)
+		}
+	}
+	// Until run is the new one, the definition is the old one.
+	m.definition, m.disabled, m.pending = p.old.definition, p.old.disabled, p.old.pending
+	return &m
 }
 
 // diffs are unified diffs of all that would be changed.

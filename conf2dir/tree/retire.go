@@ -126,20 +126,18 @@ func (s *syncer) discard(l leaving) {
 		return
 	}
 	var kept []string
-	for _, files := range []map[string]stamp{m.files, m.stale} {
-		for _, name := range sorted(files) {
-			path := filepath.Join(l.path, name)
-			f, err := look(path)
-			switch {
-			case err == nil && !f.exists:
-			case err == nil && f.regular && (f.stamp.digest == files[name].digest || s.Force):
-				err = os.Remove(path)
-			default:
-				kept = append(kept, name)
-			}
-			if err != nil {
-				s.fail("failed ", l.name, ": ", err.Error())
-			}
+	for _, name := range m.names() {
+		path := filepath.Join(l.path, name)
+		f, err := look(path)
+		switch {
+		case err == nil && !f.exists:
+		case err == nil && f.regular && (m.ours(name, f.stamp) || s.Force):
+			err = os.Remove(path)
+		default:
+			kept = append(kept, name)
+		}
+		if err != nil {
+			s.fail("failed ", l.name, ": ", err.Error())
 		}
 	}
 	if f, err := look(filepath.Join(l.path, "down")); err == nil && f.regular && f.data == "" {

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -47,13 +48,14 @@ func (p *plan) execute() error {
 	if p.old == nil {
 		return p.create()
 	}
-	for _, w := range p.writes {
-		if err := w.to(p.path); err != nil {
+	manifest := filepath.Join(p.path, manifestName)
+	if len(p.writes)+len(p.removes) > 0 {
+		if err := put(manifest, p.intent().text(), manifestMode); err != nil {
 			return err
 		}
 	}
-	if p.old.text() != p.next.text() {
-		if err := put(filepath.Join(p.path, manifestName), p.next.text(), manifestMode); err != nil {
+	for _, w := range p.writes {
+		if err := w.to(p.path); err != nil {
 			return err
 		}
 	}
@@ -70,6 +72,9 @@ func (p *plan) execute() error {
 		if d := p.old.dirs[i]; !wanted[d] {
 			_ = os.Remove(filepath.Join(p.path, d)) // what somebody put there stays
 		}
+	}
+	if err := put(manifest, p.next.text(), manifestMode); err != nil {
+		return err
 	}
 	return flush(p.path)
 }
@@ -140,13 +145,16 @@ func (s *syncer) sweep() error {
 		switch {
 		case m != nil && m.source == s.Source && !strings.HasPrefix(e.Name(), staging):
 			sweepFiles(path, m)
+		case strings.HasPrefix(e.Name(), retired):
+			_ = os.Remove(path) // if there is nothing in it
 		case !strings.HasPrefix(e.Name(), staging):
 		case m != nil:
 			if err := os.RemoveAll(path); err != nil {
 				return err
 			}
 		default:
-			_ = os.Remove(path) // if there is nothing in it
+			sweepFiles(path, &manifest{}) // it has no more yet than half a manifest
+			_ = os.Remove(path)
 		}
 	}
 	return nil
@@ -162,8 +170,7 @@ func sweepFiles(path string, m *manifest) {
 				continue
 			}
 			name = filepath.Join(d, strings.TrimRight(name, "0123456789"))
-			_, listed := m.files[name]
-			if _, stale := m.stale[name]; listed || stale || name == manifestName {
+			if name == manifestName || slices.Contains(m.names(), name) {
 				_ = os.Remove(filepath.Join(path, d, e.Name()))
 			}
 		}
