@@ -190,6 +190,9 @@ func TestConf2dirKilled(t *testing.T) {
 	entries, err := os.ReadDir(h.path("scan"))
 	for _, e := range entries {
 		names = append(names, e.Name())
+		if below, _ := filepath.Glob(h.path("scan", e.Name(), ".new.*")); strings.HasPrefix(e.Name(), ".new.") {
+			names = append(names, below...)
+		}
 	}
 	if err != nil || len(names) != 1+strings.Count(h.read("pmtr.conf"), "job {") {
 		t.Errorf("%v, %v", names, err)

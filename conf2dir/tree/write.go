@@ -124,7 +124,7 @@ func (p *plan) create() error {
 		}
 	}
 	if err != nil {
-		os.RemoveAll(stage)
+		_ = demolish(stage)
 		return err
 	}
 	return flush(out)
@@ -149,7 +149,7 @@ func (s *syncer) sweep() error {
 			_ = os.Remove(path) // if there is nothing in it
 		case !strings.HasPrefix(e.Name(), staging):
 		case m != nil:
-			if err := os.RemoveAll(path); err != nil {
+			if err := demolish(path); err != nil {
 				return err
 			}
 		default:
@@ -158,6 +158,22 @@ func (s *syncer) sweep() error {
 		}
 	}
 	return nil
+}
+
+// demolish removes a directory, last of all what says that it is ours.
+func demolish(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() != manifestName {
+			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return os.RemoveAll(dir)
 }
 
 // sweepFiles removes files from a directory that were to be renamed to ours.
