@@ -184,7 +184,7 @@ func TestCPU(t *testing.T) {
 		"1024": "!", "0-1024": "!", "-1": "!", "1-": "!", "1 ": "!", "+1": "!", "": "!",
 	} {
 		var s CPUSet
-		got := s.String()
+		got := ""
 		if complaint := s.parse(text); complaint != "" {
 			got = "!"
 		} else {
