@@ -416,3 +416,37 @@ func (h *host) pauses(dir string) {
 	}
 	h.t.Errorf("%s does not pause", dir)
 }
+
+// TestConf2dirHooks: what the administrator adds has a meaning, output reaches the log,
+// and so does why a job cannot be started.
+func TestConf2dirHooks(t *testing.T) {
+	t.Parallel()
+	everyForm(t, allForms, func(t *testing.T, h *host) {
+		h.args = append(h.args, "--log", "files")
+		h.mustConfigure("job {\nname a\ncmd /bin/sh -c \"echo said $LOCAL; echo bad >&2; exec sleep 1000\"\nenv LOCAL=no\n}\n" +
+			"job {\nname b\ncmd /bin/none\n}\n")
+		h.make(tree{
+			"scan/a/env.local/LOCAL": "yes\n", "scan/a/run.local!": "#!/bin/sh\necho local $# \"$1\" in $PWD\nexec \"$@\"\n",
+		})
+		h.scan()
+		// multilog and svlogd make the directory or find it; what is in it comes later.
+		log := func(name string) string {
+			t.Helper()
+			waitDir(t, h.path("scan", name, "log"), func() bool { _, err := os.Stat(h.path("scan", name, "log/main")); return err == nil })
+			want := "bad"
+			if name == "b" {
+				want = "/bin/none"
+			}
+			return waitFile(t, h.path("scan", name, "log/main/current"), func(c string) bool { return strings.Contains(c, want) })
+		}
+		said := log("a")
+		for _, want := range []string{"local 3 /bin/sh in " + h.work, "said yes", "bad"} {
+			if !strings.Contains(said, want) {
+				t.Errorf("%q is missing in %q", want, said)
+			}
+		}
+		if said := log("b"); h.form == "native" && !strings.Contains(said, "]: can't exec /bin/none: No such file or directory\n") {
+			t.Errorf("%q", said)
+		}
+	})
+}

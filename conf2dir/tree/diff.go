@@ -8,9 +8,9 @@ import (
 // context is how many unchanged lines are shown around changed ones.
 const context = 3
 
-// diff is a unified diff of two files, "" if they are the same. A name is that of a
+// Diff is a unified diff of two files, "" if they are the same. A name is that of a
 // file that is not there if it is empty.
-func diff(oldName, newName, before, after string) string {
+func Diff(oldName, newName, before, after string) string {
 	if before == after {
 		return ""
 	}

@@ -237,17 +237,17 @@ func (p *plan) diffs() string {
 		switch {
 		case w.Dir:
 		case w.existed:
-			b.WriteString(diff(path, path, w.before, w.Data))
+			b.WriteString(Diff(path, path, w.before, w.Data))
 		case w.Data == "":
 			b.WriteString("new " + path + ", empty\n")
 		default:
-			b.WriteString(diff("", path, "", w.Data))
+			b.WriteString(Diff("", path, "", w.Data))
 		}
 	}
 	for _, name := range p.removes {
 		path := filepath.Join(p.path, name)
 		if f, err := look(path); err == nil && f.data != "" {
-			b.WriteString(diff(path, "", f.data, ""))
+			b.WriteString(Diff(path, "", f.data, ""))
 		} else {
 			b.WriteString("removed " + path + "\n")
 		}

@@ -413,7 +413,7 @@ func TestDiff(t *testing.T) {
 		if want != "" {
 			want = "--- a\n+++ b\n" + want
 		}
-		if got := diff("a", "b", c.a, c.b); got != want {
+		if got := Diff("a", "b", c.a, c.b); got != want {
 			t.Errorf("%q %q:\n%s", c.a, c.b, got)
 		}
 	}
