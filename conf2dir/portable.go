@@ -211,25 +211,28 @@ func (c *compiler) dependencies(j *Job, dir string) {
 	}
 	paths := j.DependPaths(c.Start)
 	body := "exec </dev/null 2>&1\n" + pauseScript +
-		"c2d_sum() {\n" +
+		"c2d_look() {\n" +
 		"  for c2d_f in" + words(paths) + "; do\n" +
-		"    if [ -f \"$c2d_f\" ]; then cksum <\"$c2d_f\" || return 1\n" +
-		"    elif [ -d \"$c2d_f\" ] || [ ! -e \"$c2d_f\" ]; then return 1\n" +
-		"    fi\n" +
+		"    [ -r \"$c2d_f\" ] && [ ! -d \"$c2d_f\" ] || { printf 'gone %s\\n' \"$c2d_f\"; return; }\n" +
+		"  done\n" +
+		"  for c2d_f in" + words(paths) + "; do\n" +
+		"    [ ! -f \"$c2d_f\" ] || cksum <\"$c2d_f\"\n" +
 		"  done\n" +
 		"}\n" +
 		"c2d_gone() {\n" +
-		"  echo job " + Quote(j.Name) + ": cannot open dependency\n" +
+		"  printf '%s\\n' " + Quote("job "+j.Name+": can't open dependency ") + "\"${1#gone }\"\n" +
 		"  " + control("d") + "\n" +
 		"}\n" +
-		"c2d_last=$(c2d_sum 2>/dev/null) || { c2d_last=gone; c2d_gone; }\n" +
+		"c2d_last=$(c2d_look)\n" +
+		"case $c2d_last in gone*) c2d_gone \"$c2d_last\" ;; esac\n" +
 		"while c2d_pause 2; do\n" +
-		"  c2d_now=$(c2d_sum 2>/dev/null) || c2d_now=gone\n" +
+		"  c2d_now=$(c2d_look)\n" +
 		"  [ \"$c2d_now\" != \"$c2d_last\" ] || continue\n" +
-		"  if [ \"$c2d_now\" = gone ]; then c2d_gone\n" +
-		"  elif [ \"$c2d_last\" = gone ]; then " + control("u") + "\n" +
-		"  else " + change + "\n" +
-		"  fi\n" +
+		"  case $c2d_now,$c2d_last in\n" +
+		"  gone*) c2d_gone \"$c2d_now\" ;;\n" +
+		"  *,gone*) " + control("u") + " ;;\n" +
+		"  *) " + change + " ;;\n" +
+		"  esac\n" +
 		"  c2d_last=$c2d_now\n" +
 		"done\n"
 	s.Definition = Digest(body)

@@ -450,3 +450,33 @@ func TestConf2dirHooks(t *testing.T) {
 		}
 	})
 }
+
+// TestConf2dirDepends: a job is down while a file that it depends on is gone.
+func TestConf2dirDepends(t *testing.T) {
+	t.Parallel()
+	everyForm(t, portableForms, func(t *testing.T, h *host) {
+		watched := filepath.Join(h.work, "it's")
+		if err := os.WriteFile(watched, []byte("one\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(h.work, "job"), []byte("#!/bin/sh\necho $$ 0 >>a\nexec sleep 1000\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		h.mustConfigure("job {\nname a\ndir WORK\ncmd ./job\ndepends {\nit's\n}\n}\n", "--log", "scanner")
+		p := h.scan()
+		first := h.time("a", 1)[0]
+		if err := os.Remove(watched); err != nil {
+			t.Fatal(err)
+		}
+		if ended, err := endOf(first.pid, patience); !ended || err != nil {
+			t.Fatalf("the job goes on without the file: %v", err)
+		}
+		complaint := "job a: can't open dependency " + watched + "\n"
+		waitFile(t, p.stdout, func(c string) bool { return strings.Contains(c, complaint) })
+		h.make(tree{"scan/a/.started": "1\n"})
+		if err := os.WriteFile(watched, []byte("one\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		h.time("a", 2)
+	})
+}
