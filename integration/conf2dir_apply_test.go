@@ -67,7 +67,7 @@ func TestConf2dirApply(t *testing.T) {
 		if want := "changed a\n  svc -t " + h.path("scan/a") + "\n"; r.stdout != want || r.code != 0 {
 			t.Error(r)
 		}
-		if r = h.configure(job("b")); r.stdout != "unwanted a: it is supervised; with --apply it is ended and removed\n" && !strings.HasPrefix(r.stdout, "changed b\nunwanted a: ") || r.code != 1 {
+		if r = h.configure(job("b")); !strings.HasPrefix(r.stdout, "unwanted a: it is supervised; with --apply it is ended and removed\n") || r.code != 1 {
 			t.Error(r)
 		}
 		r = h.configure(job("b"), "--apply")
@@ -99,7 +99,36 @@ func TestConf2dirApply(t *testing.T) {
 		if ended, err := endOf(b.pid, 0); ended || err != nil {
 			t.Error("b is gone", err)
 		}
+		if h.form == "native" {
+			return // once is not for svscan yet
+		}
+		// What runs once and is done does so again when it is another.
+		once := func(argument string) string {
+			return "job {\nname once\ncmd /bin/sh -c \"echo $$ >>$0\" " + h.work + "/once " + argument + "\nonce\n}\n"
+		}
+		configure("new once\n", job("b")+job("a")+once("1"))
+		h.time("once", 1)
+		h.rests("once")
+		configure("changed once\n  svc -o once\n", job("b")+job("a")+once("2"))
+		h.time("once", 2)
+		h.rests("once")
+		configure("", job("b")+job("a")+once("2"))
 	})
+}
+
+// rests waits until a service has no process.
+func (h *host) rests(dir string) {
+	h.t.Helper()
+	if h.form != "s6" {
+		waitStatus(h.t, h.path("scan", dir), down)
+		return
+	}
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if h.run(peer(h.t, "s6-svstat"), "-u", h.path("scan", dir)).stdout == "false\n" {
+			return
+		}
+	}
+	h.t.Errorf("%s does not end", dir)
 }
 
 // TestConf2dirStubborn: a process that does not obey TERM is killed ten seconds later,

@@ -119,7 +119,7 @@ func (s *syncer) isPending(p *plan) bool {
 		return false
 	}
 	defer r.Close()
-	return p.restart || r.stale(filepath.Join(p.path, "run"))
+	return p.restart || r.stale(p)
 }
 
 // planFile decides on one file.

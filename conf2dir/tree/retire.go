@@ -23,28 +23,32 @@ type leaving struct {
 	main, log  *running
 }
 
-// retire ends the services of directories and removes what Sync has put there.
-func (s *syncer) retire(dirs []string) {
+// retire begins to retire directories: their services are told to go. That is done
+// before there are new ones, which may be the same under another name. finish waits
+// for them and removes what Sync has put there.
+func (s *syncer) retire(dirs []string) (finish func()) {
 	var all []leaving
 	for _, name := range dirs {
 		if l, ok := s.beginRetirement(name); ok {
 			all = append(all, l)
 		}
 	}
-	// The service first; its log service has something to read until that is gone.
 	deadline := time.Now().Add(grace)
-	for _, l := range all {
-		s.end(l.name, l.main, deadline)
-	}
-	for _, l := range all {
-		if l.log != nil {
-			_ = l.log.Control("dx")
+	return func() {
+		// The service first; its log service has something to read until that is gone.
+		for _, l := range all {
+			s.end(l.name, l.main, deadline)
 		}
-	}
-	deadline = time.Now().Add(grace)
-	for _, l := range all {
-		s.end(l.name+"/log", l.log, deadline)
-		s.discard(l)
+		for _, l := range all {
+			if l.log != nil {
+				_ = l.log.Control("dx")
+			}
+		}
+		deadline = time.Now().Add(grace)
+		for _, l := range all {
+			s.end(l.name+"/log", l.log, deadline)
+			s.discard(l)
+		}
 	}
 }
 

@@ -62,16 +62,21 @@ func (r *running) await(deadline time.Time, done func(record status.Record, aliv
 	}
 }
 
-// stale tells whether the process of the service was started before its definition
-// was changed.
-func (r *running) stale(run string) bool {
+// stale tells whether a service that is wanted is of an older definition than its
+// directory: its process was started, or if it is to run once has ended, before that.
+func (r *running) stale(p *plan) bool {
 	record, err := r.Status(r.layout)
-	st, err2 := os.Stat(run)
-	if err != nil || err2 != nil || record.PID == 0 {
-		return err != nil || err2 != nil || record.Want != status.WantDown
+	st, err2 := os.Stat(filepath.Join(p.path, "run"))
+	if err != nil || err2 != nil {
+		return true
+	}
+	if record.PID == 0 && !p.once() {
+		return record.Want != status.WantDown
 	}
 	return time.Unix(record.Since.Sec, int64(record.Since.Nsec)).Before(st.ModTime())
 }
+
+func (p *plan) once() bool { return p.service.Job != nil && p.service.Job.Once }
 
 // advise says what the operator has to do without Apply.
 func (s *syncer) advise(p *plan) {
@@ -113,9 +118,9 @@ func (s *syncer) apply() {
 			command = "u"
 		case p.down:
 			command = "d"
-		case !r.stale(filepath.Join(p.path, "run")):
+		case !r.stale(p):
 			command = ""
-		case err == nil && record.PID == 0 && p.service.Job != nil && p.service.Job.Once:
+		case err == nil && record.PID == 0 && p.once():
 			command = "o"
 		}
 		if command != "" {

@@ -63,6 +63,7 @@ func Sync(services []conf2dir.Service, o Options) (inStep bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	finish := s.retire(gone)
 	for i := range services {
 		if !services[i].Keep {
 			s.service(&services[i])
@@ -71,7 +72,7 @@ func Sync(services []conf2dir.Service, o Options) (inStep bool, err error) {
 	if o.Apply && !o.DryRun {
 		s.apply()
 	}
-	s.retire(gone)
+	finish()
 	return !s.failed, nil
 }
 

@@ -283,7 +283,7 @@ func TestDryRun(t *testing.T) {
 	text := strings.Join(s.said, "\n")
 	for _, want := range []string{
 		"changed a\n--- /dev/null\n+++ " + s.path("a/bounce") + "\n@@ -0,0 +1,1 @@\n+5\n--- " + s.path("a/run") + "\n+++ " + s.path("a/run") + "\n@@ -1,5 +1,5 @@\n #!/bin/sh\n-# conf2dir 1 ",
-		"\n-  -n 1 \\\n+  -n 2 \\\n", "new c\n", "\nretired b",
+		"\n-  -n 1 \\\n+  -n 2 \\\n", "new c\n", "retired b\nchanged a\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in\n%s", want, text)
