@@ -320,14 +320,17 @@ func TestConf2dirRules(t *testing.T) {
 		job := func(name, program string, options ...string) string {
 			return "job {\nname " + name + "\ncmd ./job " + name + " " + program + "\ndir WORK\n" + strings.Join(options, "\n") + "\n}\n"
 		}
-		h.mustConfigure(job("setup", "/bin/sleep 1", "wait", "once", "order -1") + job("plain", "/bin/sleep 1000") + job("once", "/bin/true", "once") +
+		h.mustConfigure(job("setup", "/bin/sleep 1", "wait", "once", "order -1") + job("again", "/bin/sleep 0.2", "wait", "order -1") + job("plain", "/bin/sleep 1000") + job("once", "/bin/true", "once") +
 			job("permanent", "/bin/sh -c \"exit 33\"") + job("bounce", "/bin/sleep 1000", "bounce every 2s") + job("depends", "/bin/sleep 1000", "depends {\nwatched\n}") +
 			job("disabled", "/bin/true", "disable") + job("quick", "/bin/true"))
 		h.scan()
 
 		setup, plain := h.time("setup", 1)[0], h.time("plain", 1)[0]
-		if gap := plain.when - setup.when; gap < 1 || gap > 6 {
+		if gap := plain.when - setup.when; gap < 1.2 || gap > 9 {
 			t.Errorf("after %v seconds of the wait job", gap)
+		}
+		if again := h.time("again", 1)[0]; again.when-setup.when < 1 || plain.when-again.when < 0.2 {
+			t.Errorf("two wait jobs and another: %v", []start{setup, again, plain})
 		}
 		// Killed when it is old, it is there again at once; when it is young, after a
 		// pause of ten seconds, of which this sees the beginning.
