@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	conf "upkeep/conf2dir/tree"
 	"upkeep/supervise/status"
 )
 
@@ -306,36 +307,5 @@ func (v *scene) hear(dir, count string) {
 	v.say(v.said(dir)[n-1])
 }
 
-// diff shows two transcripts side by side, as far as they differ.
-func diff(want, got string) string {
-	a, b := strings.SplitAfter(want, "\n"), strings.SplitAfter(got, "\n")
-	// The longest common subsequence, from the end.
-	common := make([][]int, len(a)+1)
-	for i := range common {
-		common[i] = make([]int, len(b)+1)
-	}
-	for i := len(a) - 1; i >= 0; i-- {
-		for j := len(b) - 1; j >= 0; j-- {
-			if a[i] == b[j] {
-				common[i][j] = common[i+1][j+1] + 1
-			} else {
-				common[i][j] = max(common[i+1][j], common[i][j+1])
-			}
-		}
-	}
-	var out strings.Builder
-	for i, j := 0, 0; i < len(a) || j < len(b); {
-		switch {
-		case i < len(a) && j < len(b) && a[i] == b[j]:
-			out.WriteString("  " + a[i])
-			i, j = i+1, j+1
-		case j == len(b) || i < len(a) && common[i+1][j] >= common[i][j+1]:
-			out.WriteString("- " + a[i])
-			i++
-		default:
-			out.WriteString("+ " + b[j])
-			j++
-		}
-	}
-	return out.String()
-}
+// diff shows where two transcripts differ.
+func diff(want, got string) string { return conf.Diff("wanted", "got", want, got) }

@@ -7,6 +7,7 @@ import (
 	"upkeep/compat/filters"
 	"upkeep/compat/loaders"
 	"upkeep/compat/logger"
+	"upkeep/compat/pmtr"
 	"upkeep/compat/runit"
 )
 
@@ -16,12 +17,15 @@ var applets = [...]struct {
 	run  cli.Applet
 }{
 	{"chpst", loaders.Chpst},
+	{"conf2dir", confToDir},
 	{"envdir", loaders.Envdir},
 	{"envini", loaders.Envini},
 	{"envuidgid", loaders.Envuidgid},
 	{"fghack", loaders.Fghack},
 	{"multilog", logger.Multilog},
+	{"onconnect", pmtr.Onconnect},
 	{"pgrphack", loaders.Pgrphack},
+	{"pmtr-launch", loaders.PmtrLaunch},
 	{"readproctitle", filters.Readproctitle},
 	{"runit", runit.Runit},
 	{"runit-init", runit.RunitInit},

@@ -144,12 +144,16 @@ func (b *bounded) run(limits []limit, failed func(step string, err error) int) i
 			return failed(step, err)
 		}
 	}
-	err := search(len(b.paths), func(i int) error {
+	b.complaint = append(b.complaint, cli.ErrText(b.exec())...)
+	_, _ = b.env.Stderr.Write(append(b.complaint, '\n'))
+	return cli.ExitFatal
+}
+
+// exec executes the program. It returns only to say why it could not.
+func (b *bounded) exec() error {
+	return search(len(b.paths), func(i int) error {
 		_, _, errno := syscall.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(b.paths[i])),
 			uintptr(unsafe.Pointer(&b.argv[0])), uintptr(unsafe.Pointer(&b.environ[0])))
 		return errno
 	})
-	b.complaint = append(b.complaint, cli.ErrText(err)...)
-	_, _ = b.env.Stderr.Write(append(b.complaint, '\n'))
-	return cli.ExitFatal
 }
