@@ -2,6 +2,7 @@ package hold
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -119,7 +120,9 @@ type scene struct {
 }
 
 func begins(t *testing.T, arg string) *scene {
-	s := &scene{t: t, cmd: exec.Command("/proc/self/exe")}
+	ctx, cancel := context.WithTimeout(context.Background(), patience) // after which it says nothing
+	t.Cleanup(cancel)
+	s := &scene{t: t, cmd: exec.CommandContext(ctx, "/proc/self/exe")}
 	s.cmd.Env = append(os.Environ(), role+"=held "+arg)
 	s.cmd.Stderr = os.Stderr
 	in, err := s.cmd.StdinPipe()
@@ -205,11 +208,25 @@ func TestStopped(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	s.signal(unix.SIGTERM)
-	s.signal(unix.SIGCONT)
+	// A CONT that comes while the tracer has the STOP in its hands comes too early.
+	over, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for tick := time.NewTicker(10 * time.Millisecond); ; {
+			select {
+			case <-tick.C:
+				_ = s.cmd.Process.Signal(unix.SIGCONT)
+			case <-over:
+				return
+			}
+		}
+	}()
 	s.goOn()
 	s.says("new")
 	s.goOn()
 	s.says("[terminated]")
+	close(over)
+	<-done
 }
 
 func state(pid int) byte {
