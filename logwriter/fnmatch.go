@@ -69,7 +69,8 @@ func (p Fnmatch) bracket(i int, c byte) (n int, ok, closed bool) {
 			return i + 1 - began, ok != negated, true
 		}
 		if name, k := p.named(i, ':'); k > 0 {
-			ok = ok || inClass(name, c)
+			in, _ := InClass(name, c)
+			ok = ok || in
 			i += k
 			continue
 		}
@@ -115,35 +116,36 @@ func (p Fnmatch) named(i int, kind byte) (name string, n int) {
 	return "", 0
 }
 
-// inClass is isalpha(3) and the others.
-func inClass(name string, c byte) bool {
+// InClass is isalpha(3) and the others in the C locale. known is false for names that
+// POSIX does not have.
+func InClass(name string, c byte) (in, known bool) {
 	upper, lower, digit := c >= 'A' && c <= 'Z', c >= 'a' && c <= 'z', c >= '0' && c <= '9'
 	graph := c > ' ' && c < 0x7f
 	switch name {
 	case "alpha":
-		return upper || lower
+		return upper || lower, true
 	case "digit":
-		return digit
+		return digit, true
 	case "alnum":
-		return upper || lower || digit
+		return upper || lower || digit, true
 	case "upper":
-		return upper
+		return upper, true
 	case "lower":
-		return lower
+		return lower, true
 	case "xdigit":
-		return digit || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
+		return digit || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F', true
 	case "space":
-		return c == ' ' || c >= '\t' && c <= '\r'
+		return c == ' ' || c >= '\t' && c <= '\r', true
 	case "blank":
-		return c == ' ' || c == '\t'
+		return c == ' ' || c == '\t', true
 	case "punct":
-		return graph && !upper && !lower && !digit
+		return graph && !upper && !lower && !digit, true
 	case "graph":
-		return graph
+		return graph, true
 	case "print":
-		return graph || c == ' '
+		return graph || c == ' ', true
 	case "cntrl":
-		return c < ' ' || c == 0x7f
+		return c < ' ' || c == 0x7f, true
 	}
-	return false
+	return false, false
 }

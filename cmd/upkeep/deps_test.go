@@ -18,7 +18,7 @@ import (
 
 const (
 	module  = "upkeep/"
-	maxSize = 4_200_000 // bytes of the stripped program
+	maxSize = 4_000_000 // bytes of the stripped program
 )
 
 // foreign is what the program must not import, with the reason.
