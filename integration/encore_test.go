@@ -162,6 +162,16 @@ while :; do sleep 0.05; done
 		same; kill -KILL $p; wait $p 2>kill; svscan scan & p=$!; same; upkeep upgrade scan; echo $?; same
 		svc -Lt scan/sv; until [ "$(cat log) " != "$log" ] && svup scan/sv; do sleep 0.02; done; log="$(cat log) "; same
 		kill -TERM $p; wait $p; echo $?`, "same\nsame\n0\nsame\nsame\n0\n"},
+	{"SUPERVISEDIR", tree{"sv/run!": "#!/bin/sh\nexec sleep 1000\n", "sv/log!": "#!/bin/sh\nexec cat\n"}, `
+		export SUPERVISEDIR=here; begin; until svup sv; do sleep 0.02; done; ls -d sv/*/; ls sv/here; svstat sv; svc -dx sv; wait; svstat sv; supervise other; :`,
+		"sv/here/\ncontrol\nlock\nok\nstatus\nsv: up (pid N) S seconds, running\nsv log: up (pid N) S seconds, running\nsv: supervise not running\n" +
+			"supervise: fatal: unable to chdir to other: file does not exist\n"},
+	{"SUPERVISEDIR, absolute", tree{"scan/sv/run!": "#!/bin/sh\necho $$ >>../../main\nexec sleep 1000\n", "scan/sv/log!": "#!/bin/sh\nexec cat\n", "run/": ""}, `
+		export SUPERVISEDIR=$PWD/run; at=$(pwd -P | tr / :); at=run/${at#:}:scan:sv
+		svscan scan & p=$!; until svup scan/sv && [ -s main ]; do sleep 0.02; done; ls $at; ls scan/sv; svstat -l scan/sv
+		kill -KILL $p; wait $p 2>kill; svscan scan & p=$!; until svup scan/sv; do sleep 0.02; done; wc -l <main
+		upkeep upgrade scan; echo $?; until svup scan/sv; do sleep 0.02; done; wc -l <main; kill -TERM $p; wait $p; echo $?; ls $at`,
+		"control\nlock\nok\nstatus\nlog\nrun\nscan/sv: up (pid N) S seconds, running\n1\n0\n1\n0\ncontrol\nlock\nok\nstatus\n"},
 	{"tstp", tree{"sv/run!": "#!/bin/sh\nexec sleep 1000\n"}, `
 		begin; until svup sv; do sleep 0.02; done; kill -TSTP $p; until svstat sv | grep paused; do sleep 0.02; done
 		kill -CONT $p; until ! svstat sv | grep -q paused; do sleep 0.02; done; kill -INT $p; wait $p; echo $?`,

@@ -88,9 +88,7 @@ func (e *entry) inheritScript(left *handoff.Entry) {
 	if e.scanner.k.config.Dialect != supervise.Encore || left.Main == nil || left.Log == nil {
 		return
 	}
-	var there, here unix.Stat_t
-	if unix.Fstatat(left.Main.Dir, servicedir.LogHome, &there, 0) == nil && unix.Fstat(left.Log.Dir, &here) == nil &&
-		servicedir.IdentityOf(&there) == servicedir.IdentityOf(&here) {
+	if servicedir.IsLogHome(left.Main.Dir, left.Log.Dir) {
 		if home, err := e.openScript(left.Main.Dir); err == nil {
 			unix.Close(home)
 		}

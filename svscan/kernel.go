@@ -46,6 +46,9 @@ type Config struct {
 	// Deadline is how long the stop of everything may take. 0 is ContainerDeadline
 	// for PID 1, and NoDeadline for others.
 	Deadline time.Duration
+	// StateName is what the state directories are called instead of supervise:
+	// servicedir.SetStateDir.
+	StateName string
 	// Signals makes the process obey TERM, INT and HUP.
 	Signals bool
 	// Orders, if set, are the signals that it obeys instead, each in its way.
@@ -176,6 +179,9 @@ const dirsToken = 1 << 32
 // newKernel brings the fixed actors up. There is no way back: the reaper and the
 // threads are there for the rest of the process's life.
 func newKernel(c Config) (*kernel, error) {
+	if c.StateName != "" {
+		servicedir.SetStateDir(c.StateName)
+	}
 	k := &kernel{
 		config:  c,
 		policy:  supervise.PolicyFor(c.Dialect),

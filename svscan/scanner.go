@@ -423,12 +423,11 @@ func (s *Scanner) adopted() {
 // log service.
 func (s *Scanner) leftBehind(scanDir int, name string) bool {
 	key := ""
-	for _, dir := range [...]string{name, name + "/log", name + "/" + servicedir.LogHome} {
-		var st unix.Stat_t
-		if s.k.store == nil && (unix.Fstatat(scanDir, dir+"/"+servicedir.StateDir+"/lock", &st, 0) != nil || st.Size == 0) {
+	for _, sub := range [...]string{"", "/log", "/" + servicedir.LogHome} {
+		if sub == "/"+servicedir.LogHome && s.k.config.Dialect != supervise.Encore {
 			continue
 		}
-		fd, err := unix.Openat(scanDir, dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		fd, err := s.openLeft(scanDir, name, sub)
 		if err != nil {
 			continue
 		}
@@ -451,6 +450,27 @@ func (s *Scanner) leftBehind(scanDir int, name string) bool {
 		}
 	}
 	return false
+}
+
+// openLeft opens a service directory, or what is below it, if there may be something in it
+// that was left behind.
+func (s *Scanner) openLeft(scanDir int, name, sub string) (int, error) {
+	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
+	if sub == "/"+servicedir.LogHome {
+		fd, err := unix.Openat(scanDir, name, flags, 0)
+		if err != nil {
+			return -1, err
+		}
+		defer unix.Close(fd)
+		return unix.Openat(fd, servicedir.StateDirIn(fd)+sub, flags, 0)
+	}
+	var st unix.Stat_t
+	if s.k.store == nil && s.k.config.StateName == "" {
+		if err := unix.Fstatat(scanDir, name+sub+"/"+servicedir.StateDir+"/lock", &st, 0); err != nil || st.Size == 0 {
+			return -1, unix.ENOENT
+		}
+	}
+	return unix.Openat(scanDir, name+sub, flags, 0)
 }
 
 // read lists the scan directory, and watches the one that is there now.

@@ -50,7 +50,20 @@ func readScan(env *cli.Env, args []string) (c scanOptions, ok bool) {
 	c.Signals = true
 	c.Report = func(r svscan.Report) { Say(env, r) }
 	c.Dialect, ok = dialectOf(dialect)
+	c.StateName = stateName(env, c.Dialect)
+	if c.StateDir != "" {
+		c.StateName = ""
+	}
 	return c, ok
+}
+
+// stateName is what encore's SUPERVISEDIR says (daemontools.md, section 5.1).
+func stateName(env *cli.Env, d supervise.Dialect) string {
+	if d != supervise.Encore {
+		return ""
+	}
+	name, _ := env.Getenv("SUPERVISEDIR")
+	return name
 }
 
 // superviseOptions reads what follows supervise's name.
@@ -65,6 +78,7 @@ func superviseOptions(env *cli.Env, args []string) (c svscan.Config, ok bool) {
 	c.Dir = operands[0]
 	c.Report = func(r svscan.Report) { Say(env, r) }
 	c.Dialect, ok = dialectOf(dialect)
+	c.StateName = stateName(env, c.Dialect)
 	return c, ok
 }
 

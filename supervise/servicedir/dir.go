@@ -9,6 +9,9 @@ package servicedir
 import (
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +21,36 @@ import (
 
 // StateDir is the usual name of the state directory.
 const StateDir = "supervise"
+
+// stateDir is what it is called instead (SetStateDir), or empty.
+var stateDir string
+
+// SetStateDir has the state directory of all services be called name from now on; with an
+// absolute name they are below that, each by the physical path of its service directory
+// (encore's SUPERVISEDIR; daemontools.md, section 5.1). It is to be called before
+// anything else.
+func SetStateDir(name string) {
+	if name == StateDir {
+		name = ""
+	}
+	stateDir = name
+}
+
+// StateDirIn is the state directory of the service directory fd, as *at calls with fd
+// take it.
+func StateDirIn(fd int) string {
+	if stateDir == "" {
+		return StateDir
+	}
+	if stateDir[0] != '/' {
+		return stateDir
+	}
+	path, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
+	if err != nil {
+		return StateDir
+	}
+	return stateDir + "/" + strings.ReplaceAll(strings.TrimPrefix(path, "/"), "/", ":")
+}
 
 // StepError is a failing step of Open: what was being done to which file, in the
 // words of daemontools.
@@ -57,6 +90,7 @@ type Dir struct {
 	Control int // reads control bytes; also the writer that keeps EOF away
 	OK      int // -1 until Show
 
+	state             string // the state directory, in Home
 	status, stat, pid pair
 
 	unreadable bool // the lock file
@@ -91,15 +125,20 @@ func Open(fd int) (d *Dir, remade Remade, err error) {
 }
 
 // New is the service directory fd, of which nothing else is open.
-func New(fd int) *Dir { return &Dir{FD: fd, Home: fd, Theirs: -1, Lock: -1, Control: -1, OK: -1} }
+func New(fd int) *Dir {
+	return &Dir{FD: fd, Home: fd, Theirs: -1, Lock: -1, Control: -1, OK: -1, state: StateDirIn(fd)}
+}
+
+// in is a file of the state directory.
+func (d *Dir) in(name string) string { return d.state + "/" + name }
 
 func (d *Dir) open() (remade Remade, err error) {
-	if err = makeStateDir(d.Home); err != nil {
-		err = &StepError{"create", StateDir, err}
+	if err = makeStateDir(d.Home, d.state); err != nil {
+		err = &StepError{"create", d.state, err}
 	} else if err = d.lock(); err != nil {
-		err = &StepError{"acquire", StateDir + "/lock", err}
-	} else if d.Control, remade.Control, err = openFIFO(d.Home, StateDir+"/control", unix.O_RDWR); err != nil {
-		err = &StepError{"read", StateDir + "/control", err}
+		err = &StepError{"acquire", d.in("lock"), err}
+	} else if d.Control, remade.Control, err = openFIFO(d.Home, d.in("control"), unix.O_RDWR); err != nil {
+		err = &StepError{"read", d.in("control"), err}
 	}
 	return remade, err
 }
@@ -107,25 +146,25 @@ func (d *Dir) open() (remade Remade, err error) {
 // Show opens ok, whose having a reader tells clients that the service is
 // supervised and that there is a status.
 func (d *Dir) Show() (remade Remade, err error) {
-	if d.OK, remade.OK, err = openFIFO(d.Home, StateDir+"/ok", unix.O_RDONLY); err != nil {
-		err = &StepError{"read", StateDir + "/ok", err}
+	if d.OK, remade.OK, err = openFIFO(d.Home, d.in("ok"), unix.O_RDONLY); err != nil {
+		err = &StepError{"read", d.in("ok"), err}
 	}
 	return remade, err
 }
 
 // makeStateDir makes supervise, or the target of a dangling link of that name
 // (runit.md, section 1.1).
-func makeStateDir(fd int) error {
-	err := unix.Mkdirat(fd, StateDir, 0o700)
+func makeStateDir(fd int, state string) error {
+	err := unix.Mkdirat(fd, state, 0o700)
 	if err == nil {
 		return nil
 	}
 	var st unix.Stat_t
-	if unix.Fstatat(fd, StateDir, &st, 0) == nil {
+	if unix.Fstatat(fd, state, &st, 0) == nil {
 		return nil // if it is no directory, the lock will say so, as in daemontools
 	}
 	var target [unix.PathMax]byte
-	n, e := unix.Readlinkat(fd, StateDir, target[:])
+	n, e := unix.Readlinkat(fd, state, target[:])
 	if e != nil {
 		return err
 	}
@@ -138,10 +177,10 @@ func makeStateDir(fd int) error {
 // process closed the file.
 func (d *Dir) lock() error {
 	const flags = unix.O_CREAT | unix.O_NONBLOCK | unix.O_CLOEXEC
-	fd, err := unix.Openat(d.Home, StateDir+"/lock", unix.O_RDWR|flags, 0o600)
+	fd, err := unix.Openat(d.Home, d.in("lock"), unix.O_RDWR|flags, 0o600)
 	if err == unix.EACCES {
 		d.unreadable = true
-		fd, err = unix.Openat(d.Home, StateDir+"/lock", unix.O_WRONLY|flags, 0o600)
+		fd, err = unix.Openat(d.Home, d.in("lock"), unix.O_WRONLY|flags, 0o600)
 	}
 	if err != nil {
 		return err
@@ -210,17 +249,17 @@ var noExchange atomic.Bool
 // WriteStatus publishes the status file: readers find it whole at any instant,
 // before or after.
 func (d *Dir) WriteStatus(b []byte) error {
-	return d.publish(&d.status, StateDir+"/status", StateDir+"/.status", b)
+	return d.publish(&d.status, d.in("status"), d.in(".status"), b)
 }
 
 // WriteStat publishes runit's text file stat, and WritePID pid.
 func (d *Dir) WriteStat(b []byte) error {
-	return d.publish(&d.stat, StateDir+"/stat", StateDir+"/.stat", b)
+	return d.publish(&d.stat, d.in("stat"), d.in(".stat"), b)
 }
 
 // WritePID is described with WriteStat.
 func (d *Dir) WritePID(b []byte) error {
-	return d.publish(&d.pid, StateDir+"/pid", StateDir+"/.pid", b)
+	return d.publish(&d.pid, d.in("pid"), d.in(".pid"), b)
 }
 
 // publish replaces a small file.
@@ -294,11 +333,11 @@ func (d *Dir) write(path string, b []byte, flags int, cut bool) error {
 func (d *Dir) MendFIFOs() (Remade, error) {
 	var r Remade
 	var err error
-	if r.Control, err = d.mend(d.Control, StateDir+"/control", unix.O_RDWR); err != nil {
+	if r.Control, err = d.mend(d.Control, d.in("control"), unix.O_RDWR); err != nil {
 		return r, err
 	}
 	if d.OK >= 0 {
-		r.OK, err = d.mend(d.OK, StateDir+"/ok", unix.O_RDONLY)
+		r.OK, err = d.mend(d.OK, d.in("ok"), unix.O_RDONLY)
 	}
 	return r, err
 }
@@ -359,22 +398,30 @@ func Executable(fd int, name string) bool {
 // SessionsOff tells whether encore's processes get no session of their own.
 func SessionsOff(fd int) bool { return exists(fd, "no-setsid") }
 
-// LogHome is below a service directory and stands for the directory of its log service
-// where that is encore's script log. It is hidden, since who lists the state directory
-// may expect certain files (daemontools.md, section 13).
-const LogHome = StateDir + "/.log"
+// LogHome is below the state directory of a service and stands for the directory of its
+// log service where that is encore's script log. It is hidden, since who lists the state
+// directory may expect certain files (daemontools.md, section 13).
+const LogHome = ".log"
 
 // OpenLogHome opens it, and makes it if need be.
 func OpenLogHome(fd int) (home int, err error) {
-	if err = makeStateDir(fd); err == nil {
-		if err = unix.Mkdirat(fd, LogHome, 0o700); err == unix.EEXIST {
+	state := StateDirIn(fd)
+	if err = makeStateDir(fd, state); err == nil {
+		if err = unix.Mkdirat(fd, state+"/"+LogHome, 0o700); err == unix.EEXIST {
 			err = nil
 		}
 	}
 	if err != nil {
 		return -1, err
 	}
-	return unix.Openat(fd, LogHome, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	return unix.Openat(fd, state+"/"+LogHome, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+}
+
+// IsLogHome tells whether home is that of the service directory fd.
+func IsLogHome(fd, home int) bool {
+	var there, here unix.Stat_t
+	return unix.Fstatat(fd, StateDirIn(fd)+"/"+LogHome, &there, 0) == nil && unix.Fstat(home, &here) == nil &&
+		IdentityOf(&there) == IdentityOf(&here)
 }
 
 // Logged tells whether there may be a log service.

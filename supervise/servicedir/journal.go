@@ -121,7 +121,7 @@ var ErrNotOurs = errors.New("lock file is not ours alone")
 func Peek(fd int, w World) *Journal { return peek(fd, fd, w) }
 
 func peek(home, def int, w World) *Journal {
-	lock, err := unix.Openat(home, StateDir+"/lock", unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	lock, err := unix.Openat(home, StateDirIn(home)+"/lock", unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil
 	}
@@ -145,7 +145,7 @@ func (d *Dir) Recall(w World) (j *Journal, err error) {
 	case ErrNotOurs:
 		return nil, err
 	default:
-		return nil, &StepError{"read", StateDir + "/lock", err}
+		return nil, &StepError{"read", d.in("lock"), err}
 	}
 	d.journal, d.world, d.begun = true, w, true
 	if j == nil {
@@ -162,7 +162,7 @@ func ownLock(dir, lock int, st *unix.Stat_t) bool {
 	var named unix.Stat_t
 	return unix.Fstat(lock, st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Nlink == 1 &&
 		st.Mode&0o022 == 0 && int(st.Uid) == unix.Geteuid() &&
-		unix.Fstatat(dir, StateDir+"/lock", &named, unix.AT_SYMLINK_NOFOLLOW) == nil &&
+		unix.Fstatat(dir, StateDirIn(dir)+"/lock", &named, unix.AT_SYMLINK_NOFOLLOW) == nil &&
 		IdentityOf(st) == IdentityOf(&named)
 }
 

@@ -68,7 +68,7 @@ func parseNumber(b []byte) (n int, ok bool) {
 // emptied says that there was something in it: an owner of the file who has other
 // uses for it should know.
 func OpenServiceLock(dir int) (fd int, emptied bool, err error) {
-	fd, err = unix.Openat(dir, StateDir+"/service-lock",
+	fd, err = unix.Openat(dir, StateDirIn(dir)+"/service-lock",
 		unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o644)
 	if err != nil {
 		return -1, false, err
