@@ -125,6 +125,20 @@ while :; do sleep 0.05; done
 		until svup -L file; do sleep 0.02; done
 		kill -TERM $p; wait $p; echo $?
 		for s in plain file dir dir/log; do svok $s; echo $?; done`, "0\n100\n100\n100\n100\n"},
+	{"multilog", tree{}, `
+		echo foo | multilog; echo $?; echo foo | multilog e; printf foo | multilog e; printf 'a\nb\n' | multilog e e
+		echo foo | multilog '-*' e; printf 'one\ntwo\n' | multilog '-*' +one e
+		printf 'one\ntwo one\nthree\n' | multilog F '-*' '+*on[a-f]' S '-two*' e
+		for n in 199 200 201; do printf "%0${n}d\n" 0 | multilog e 2>&1 | tr -d 0; done
+		echo foo | multilog =status; wc -c <status; tail -c +4 status | tr -d '\n' | wc -c; printf 'longer\nfoo\n' | multilog =status; head -n 1 status
+		echo foo | multilog t e 2>&1 | sed 's/^@[0-9a-f]\{24\} /LABEL /'; echo foo | multilog T e 2>&1 | sed 's/^[0-9]\{10\}\.[0-9]\{6\} /TIME /'`,
+		"0\nfoo\nfoo\na\na\nb\nb\none\none\n\n\n...\n1001\n0\nfoo\nLABEL foo\nTIME foo\n"},
+	{"match", tree{}, `
+		m() { p=$1; shift; for s; do echo "$s" | multilog '-*' "+$p" e >out 2>&1; [ -s out ] && echo "$p: $s"; done; }
+		m one one onex xone; m '' '' x; m '*' '' any; m 'a*' a abc ba; m '* one' 'x one' 'x  one' ' one'; m '* * one' 'a b one' 'a one'
+		m() { p=$1; shift; for s; do echo "$s" | multilog F '-*' "+$p" e >out 2>&1; [ -s out ] && echo "F $p: $s"; done; }
+		m '* one' 'x  one'; m '[a-c]?' bz dz; m '*x*y' axbxy ab; :`,
+		"one: one\n: \n*: \n*: any\na*: a\na*: abc\n* one: x one\n* one:  one\n* * one: a b one\nF * one: x  one\nF [a-c]?: bz\nF *x*y: axbxy\n"},
 
 	{"not a defect: empty scan directory", tree{"scan/": "", "late/run!": "#!/bin/sh\nexec sleep 1000\n"}, `
 		svscan scan & p=$!
@@ -172,6 +186,18 @@ while :; do sleep 0.05; done
 		kill -KILL $p; wait $p 2>kill; svscan scan & p=$!; until svup scan/sv; do sleep 0.02; done; wc -l <main
 		upkeep upgrade scan; echo $?; until svup scan/sv; do sleep 0.02; done; wc -l <main; kill -TERM $p; wait $p; echo $?; ls $at`,
 		"control\nlock\nok\nstatus\nlog\nrun\nscan/sv: up (pid N) S seconds, running\n1\n0\n1\n0\ncontrol\nlock\nok\nstatus\n"},
+	{"LOGSERVICE", tree{"scan/.log/run!": "#!/bin/sh\necho $$ >../../logger\nexec cat >>../../logged\n",
+		"scan/a/run!": "#!/bin/sh\necho from a\nexec sleep 1000\n"}, `
+		begins() { svscan scan .log 2>&1 & p=$!; }
+		said() { until [ "$(grep -c "$1" logged)" = $2 ]; do sleep 0.02; done; }
+		: >logged; begins; said 'from a' 1; said 'svscan: info: starting' 1; logger=$(cat logger)
+		kill -KILL $p; wait $p 2>kill; begins; said starting 2; svc -t scan/a; said 'from a' 2
+		upkeep upgrade scan; echo $?; svc -t scan/a; said 'from a' 3; [ $logger = $(cat logger) ] && kill -0 $logger && echo same
+		svc -t scan/.log; until [ $logger != $(cat logger) ]; do sleep 0.02; done; svc -t scan/a; said 'from a' 4
+		kill -TERM $p; wait $p; echo $?; kill -0 $(cat logger) 2>gone || echo gone; said starting 2`,
+		"0\nsame\n0\ngone\n"},
+	{"no LOGSERVICE", tree{"scan/a/run!": "#!/bin/sh\necho from a\nexec sleep 1000\n"}, `
+		svscan scan .log & p=$!; until svup scan/a; do sleep 0.02; done; kill -TERM $p; wait $p; echo $?`, "from a\n0\n"},
 	{"tstp", tree{"sv/run!": "#!/bin/sh\nexec sleep 1000\n"}, `
 		begin; until svup sv; do sleep 0.02; done; kill -TSTP $p; until svstat sv | grep paused; do sleep 0.02; done
 		kill -CONT $p; until ! svstat sv | grep -q paused; do sleep 0.02; done; kill -INT $p; wait $p; echo $?`,

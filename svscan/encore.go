@@ -218,28 +218,17 @@ const (
 
 // drainScript goes on with that.
 func (s *Scanner) drainScript(e *entry) {
-	if !e.log.up || e.dismissed {
-		return
+	if e.log.up {
+		s.drain(e, e.log.unit, e.pipe[0])
 	}
-	now := time.Now()
-	if e.drains.IsZero() {
-		e.drains, e.quiet = now, now
-	}
-	if n, err := unix.IoctlGetInt(e.pipe[0], unix.TIOCINQ); err == nil && n > 0 {
-		e.quiet = now
-	}
-	limit := s.k.policy.DrainFor
-	if now.Sub(e.quiet) < drainQuiet && (limit <= 0 || now.Sub(e.drains) < limit) {
-		time.AfterFunc(drainEvery, func() { s.post(message{kind: msgDrain, unit: e.log.unit}) })
-		return
-	}
-	e.dismissed = true
-	e.log.unit.Post(supervise.Event{Kind: supervise.EvShutdown, At: e.log.unit.Now()})
 }
 
-// drainedScript is for a unit that has not closed meanwhile.
-func (s *Scanner) drainedScript(u *unit) {
-	if e := u.entry; e.log.unit == u {
+// drained is for a unit that has not closed meanwhile.
+func (s *Scanner) drained(u *unit) {
+	switch e := u.entry; u {
+	case e.log.unit:
 		s.drainScript(e)
+	case e.main.unit:
+		s.drainLogService()
 	}
 }

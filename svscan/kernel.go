@@ -46,6 +46,8 @@ type Config struct {
 	// Deadline is how long the stop of everything may take. 0 is ContainerDeadline
 	// for PID 1, and NoDeadline for others.
 	Deadline time.Duration
+	// LogService, if it is there, is the service that reads what svscan and all others write.
+	LogService string
 	// StateName is what the state directories are called instead of supervise:
 	// servicedir.SetStateDir.
 	StateName string

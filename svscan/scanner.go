@@ -61,6 +61,7 @@ type Scanner struct {
 	patience   int   // with what is being opened, before that
 	fault      error // why One could not begin
 	keeping    keeping
+	logService *logService
 	ending     ending
 
 	settled *time.Timer // trims when no service was added for a while
@@ -210,6 +211,7 @@ func (s *Scanner) Run() (code int) {
 	}
 	defer s.manager.begin(s)()
 	s.k.anchor.Up()
+	s.openLogService()
 	if s.k.will != nil {
 		s.inherit(s.k.will)
 		s.k.will = nil
@@ -304,7 +306,7 @@ func (s *Scanner) handle(m message) (scan bool) {
 	case msgLeave:
 		s.left = true
 	case msgDrain:
-		s.drainedScript(m.unit)
+		s.drained(m.unit)
 	case msgControl:
 		s.controlOne(m.letter)
 	case msgBequeath:
@@ -386,6 +388,9 @@ func (s *Scanner) scan() {
 	s.seekKeeper()
 	fd := int(dir.Fd())
 	said := make(map[string]string)
+	if s.logService != nil {
+		s.look(fd, s.k.config.LogService, first, said)
+	}
 	for _, name := range names {
 		if name[0] != '.' {
 			s.look(fd, name, first, said)
@@ -731,6 +736,8 @@ func (s *Scanner) start(e *entry, x *slot, fd int, name string, first bool, left
 		u.pipe.Store(e.inode)
 	} else if e.pipe[1] >= 0 {
 		u.writesTo(e)
+	} else if s.isLogService(e) {
+		u.readsAll(s.logService)
 	}
 	if s.k.config.Dialect == supervise.Encore {
 		at := 0
@@ -802,10 +809,11 @@ func (s *Scanner) opened(u *unit, err error) {
 	if !e.present {
 		u.Post(supervise.Event{Kind: supervise.EvRemoved, At: u.Now()})
 	}
-	if (s.stop || e.hungUp) && !u.log { // it was being opened when that came
+	if (s.stop && !s.isLogService(e) || e.hungUp) && !u.log { // it was being opened when that came
 		u.Post(supervise.Event{Kind: supervise.EvShutdown, At: u.Now()})
 	}
 	s.advance(e)
+	s.drainLogService()
 }
 
 // closed is the end of a unit. If its directory is still there it is supervised
@@ -914,9 +922,12 @@ func (s *Scanner) shutdown() {
 	s.limit()
 	s.tellStopping()
 	for _, e := range s.entries {
-		e.stop()
-		s.drop(e)
+		if !s.isLogService(e) || e.main.unit == nil {
+			e.stop()
+			s.drop(e)
+		}
 	}
+	s.drainLogService()
 }
 
 func (e *entry) stop() {
@@ -963,6 +974,7 @@ func (s *Scanner) drop(e *entry) {
 	e.closePipe()
 	e.forgetScript()
 	delete(s.entries, e.id)
+	s.drainLogService()
 	s.unmirror(e)
 }
 

@@ -43,6 +43,7 @@ type unit struct {
 	cage      *cage         // where nothing may outlive the service; under mu
 	lock      *serviceLock  // where it has lock-fd; likewise
 	logger    *logger       // that writes the log instead of a process; likewise
+	reads     bool          // what everybody writes: LogService
 	builtin   bool          // it is to be one; likewise
 	writes    bool          // the start under way is its; likewise
 	logFault  string        // why it could not be opened, as it was reported
@@ -457,7 +458,7 @@ func (u *unit) spawn(r *spawn.Request, p *spawn.Program, owner spawn.Owner) {
 	if owner == spawn.Owner(u) && u.dir.Journals() {
 		r.Journal = u.dir.Lock
 		r.Mark[servicedir.MarkStdin], r.Mark[servicedir.MarkStdout] = 0, 0
-		if u.log {
+		if u.log || u.reads {
 			r.Mark[servicedir.MarkStdin] = u.pipe.Load()
 		} else {
 			r.Mark[servicedir.MarkStdout] = u.pipe.Load()

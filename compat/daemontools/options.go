@@ -50,6 +50,9 @@ func readScan(env *cli.Env, args []string) (c scanOptions, ok bool) {
 	c.Signals = true
 	c.Report = func(r svscan.Report) { Say(env, r) }
 	c.Dialect, ok = dialectOf(dialect)
+	if c.Dialect == supervise.Encore && len(operands) > 1 {
+		c.LogService = operands[1]
+	}
 	c.StateName = stateName(env, c.Dialect)
 	if c.StateDir != "" {
 		c.StateName = ""

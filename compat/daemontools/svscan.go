@@ -12,12 +12,13 @@ import (
 	"upkeep/svscan"
 )
 
-// Svscan is svscan [OPTION...] [DIR]: it supervises every service directory below DIR,
+// Svscan is svscan [OPTION...] [DIR [LOGSERVICE]]: it supervises every service directory below DIR,
 // or below the working directory, until TERM or INT stop it in order. HUP makes it scan
 // at once and stop the services whose directories are gone; QUIT ends it and leaves them
 // all running; USR2 has it become the program as it is now.
 //
-// With --dialect NAME the habits are those of another system. With --state DIR everything
+// With --dialect NAME the habits are those of another system. Under encore LOGSERVICE, if it
+// is there, reads what svscan and all services print. With --state DIR everything
 // that is written is below DIR. With --cgroups nothing outlives its service, as with a
 // file cgroup in each.
 //
@@ -99,9 +100,12 @@ func Say(env *cli.Env, r svscan.Report) {
 	if r.Object != "" {
 		text = "unable to " + r.Verb + " " + r.Object
 	}
-	if r.Class == svscan.Fatal {
+	switch r.Class {
+	case svscan.Fatal:
 		env.Fatal(prog, text, r.Err)
-	} else {
+	case svscan.Info:
+		_, _ = env.Stderr.WriteString(prog + ": info: " + text + "\n")
+	default:
 		env.Warn(prog, text, r.Err)
 	}
 }
