@@ -249,11 +249,18 @@ func (s *sv) send(x *service, letters string) bool {
 	if byte(r.Want) == letters[0] && (letters[0] == 'u' || r.GotTerm) {
 		return true
 	}
-	if err := x.dir.Control(letters); err != nil {
+	err := x.dir.Control(letters)
+	switch {
+	case err == nil:
+		return true
+	case !errors.Is(err, svc.ErrNotRunning):
 		s.trouble("warning: ", x.name, fault(err), shown(err))
-		return false
+	case letters == "x":
+		s.say("ok: ", x.name, ": ", notRunning, "\n")
+	default:
+		s.trouble("fail: ", x.name, notRunning, nil)
 	}
-	return true
+	return false
 }
 
 // line appends a status line. Nothing is said of a service whose down file cannot be
@@ -280,6 +287,12 @@ func (s *sv) line(d *svc.Dir, path, name string, r status.Record) {
 	}
 	s.out = status.AppendUint(s.out, uint64(max(s.now.Sec-r.Since.Sec, 0)))
 	s.say("s")
+	s.out = appendFlags(s.out, r, down)
+}
+
+// appendFlags appends what is to be said of a service beside its state and age. down
+// says that it has a down file now.
+func appendFlags(b []byte, r status.Record, down bool) []byte {
 	up := r.PID != 0
 	for _, flag := range [...]struct {
 		holds bool
@@ -293,9 +306,10 @@ func (s *sv) line(d *svc.Dir, path, name string, r status.Record) {
 		{up && r.GotTerm, ", got TERM"},
 	} {
 		if flag.holds {
-			s.say(flag.text)
+			b = append(b, flag.text...)
 		}
 	}
+	return b
 }
 
 // tell is the status of a service and of its log service. The init script's answer
