@@ -122,6 +122,8 @@ func play(t testing.TB, c cast, a *archive) string {
 var (
 	pids    = regexp.MustCompile(`\(pid \d+\)`)
 	seconds = regexp.MustCompile(`\b\d+( seconds|s\b)`)
+	// What sv says behind kill: is how things are right after it has sent the k.
+	killed = regexp.MustCompile(`^kill: (?:run|down): ([^:]*): .*`)
 )
 
 // say adds lines to the transcript, without what is different each time.
@@ -130,6 +132,7 @@ func (v *scene) say(lines ...string) {
 		line = strings.ReplaceAll(line, v.site.root, "ROOT")
 		line = pids.ReplaceAllString(line, "(pid N)")
 		line = seconds.ReplaceAllString(line, "N$1")
+		line = killed.ReplaceAllString(line, "kill: $1")
 		v.transcript.WriteString(line + "\n")
 	}
 }
