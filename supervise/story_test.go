@@ -138,6 +138,27 @@ var stories = map[string]story{
 			"control x: TERM CONT announce", "exit 0: down announce x close",
 		},
 	},
+	"runit: u withdraws x, and so do d and o": {
+		dialect: Runit,
+		steps: []string{
+			"boot: spawn-run", "started: announce up",
+			"control x: TERM CONT announce", "control u: announce",
+			"+3s exit 0: down announce D spawn-run", "started: announce up",
+			"control x: TERM CONT announce", "control d: TERM CONT announce",
+			"+3s exit 0: down announce D", "control x: announce announce x close",
+		},
+	},
+	"runit: a log service knows no x, no scripts, and is not hurried": {
+		dialect: Runit, facts: Facts{Finish: Present, Controls: Present},
+		tweak: func(p *Policy) {
+			*p = p.ForLogs()
+			p.DrainFor = 0
+		},
+		steps: []string{
+			"boot: spawn-run", "started: announce up", "control x:",
+			"control h: HUP", "drain: announce", "exit 0: disarm-drain down announce x close",
+		},
+	},
 	"runit: a vetoed k changes nothing": {
 		dialect: Runit, facts: Facts{Controls: Present},
 		steps: []string{

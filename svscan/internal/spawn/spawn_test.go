@@ -245,6 +245,30 @@ func TestSession(t *testing.T) {
 	})
 }
 
+// TestFollow: the process leads nothing, is in a session and a group of its own all the same,
+// is our child, and can make a session.
+func TestFollow(t *testing.T) {
+	both(t, func(t *testing.T, s *Spawner) {
+		const ids = `set -- $(cat /proc/$$/stat); [ $5 = $$ ] && echo leads; [ $5 = $6 ] && echo same; echo $4 $6
+			exec setsid sh -c 'set -- $(cat /proc/$$/stat); [ $6 = $$ ] && echo leads now'`
+		sid, err := unix.Getsid(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			got := output(t, s, "/", ids, func(r *Request) { r.Follow = true })
+			var parent, session int
+			if n, _ := fmt.Sscanf(got, "same\n%d %d\nleads now\n", &parent, &session); n != 2 || parent != os.Getpid() || session == sid {
+				t.Errorf("%q; we are %d of session %d", got, os.Getpid(), sid)
+			}
+		}
+		o := newOwner()
+		req := &Request{Owner: o, Program: program(t, "/nonexistent", "x"), Dir: openDir(t, "/"), Stdin: -1, Stdout: -1, Notify: -1, Journal: -1, Follow: true}
+		s.Spawn(req)
+		o.expect(t, "failed "+unix.ENOENT.Error()+" exec=true")
+	})
+}
+
 func TestCannotExecute(t *testing.T) {
 	both(t, func(t *testing.T, s *Spawner) {
 		dir := t.TempDir()
