@@ -56,7 +56,7 @@ func (s *Scanner) bequeath(stop bool) {
 	}
 	err := error(nil)
 	if len(s.entries) > 0 {
-		err = s.handOver(-1, s.giveAway, func(environ []string) error {
+		err = s.handOver(s.giveAway, func(environ []string) error {
 			_, err := syscall.ForkExec("/proc/self/exe", s.k.config.Heritage, &syscall.ProcAttr{
 				Env: append(environ, heirName+"="+value), Files: []uintptr{0, 1, 2},
 				Sys: &syscall.SysProcAttr{Setsid: s.k.config.Sessions},
@@ -80,7 +80,7 @@ func (s *Scanner) bequeath(stop bool) {
 const bequeathTries = 100
 
 // giveAway makes our children those of others.
-func (s *Scanner) giveAway(w *handoff.Will) error {
+func (s *Scanner) giveAway(w *handoff.Will) {
 	// The socket is for who supervises the directory next.
 	w.Home, w.Socket = -1, -1
 	for i := range w.Entries {
@@ -90,5 +90,4 @@ func (s *Scanner) giveAway(w *handoff.Will) error {
 			}
 		}
 	}
-	return nil
 }

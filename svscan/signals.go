@@ -111,7 +111,7 @@ func (s *Scanner) obey(sig os.Signal) {
 		s.post(message{kind: msgControl, letter: 'p'})
 	case OrderContinue:
 		s.post(message{kind: msgControl, letter: 'c'})
-	default:
+	case OrderStop:
 		s.Stop()
 	}
 }

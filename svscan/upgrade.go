@@ -208,7 +208,8 @@ func (s *Scanner) finishUpgrade(up *upgrade) {
 			c.say(Upgrading)
 		}
 		up.fault = s.become(up)
-	} else if up.hold > 0 {
+	}
+	if up.hold > 0 { // it was not used
 		unix.Close(up.hold)
 	}
 	s.refuse(up, up.fault)
@@ -217,26 +218,17 @@ func (s *Scanner) finishUpgrade(up *upgrade) {
 // become executes the new program. It returns only if that cannot be done; then all
 // goes on.
 func (s *Scanner) become(up *upgrade) error {
-	socket := up.hold
-	up.hold = -1
-	return s.handOver(socket, func(w *handoff.Will) error {
+	return s.handOver(func(w *handoff.Will) {
 		for _, c := range up.clients {
 			w.Clients = append(w.Clients, c.fd)
 		}
-		return nil
-	}, func(environ []string) error {
-		if err := syscall.Exec(up.program, os.Args, environ); err != nil {
-			return fmt.Errorf("unable to execute %s: %w", up.program, err)
-		}
-		return nil
-	})
+	}, func(environ []string) error { return s.execute(up, environ) })
 }
 
-// handOver has everything stand still, writes a will, which add may add to, and calls to
-// with the environment in which another program finds it, and what it names. If it
-// fails, all goes on. After it has succeeded, nothing moves any more. socket is that of a
-// holder of signals, or -1.
-func (s *Scanner) handOver(socket int, add func(*handoff.Will) error, to func(environ []string) error) (err error) {
+// handOver has everything stand still, writes a will, to which add may add, and calls to
+// with the environment in which another program finds it, and what it names. If that
+// fails, all goes on. After it has succeeded, nothing moves any more.
+func (s *Scanner) handOver(add func(*handoff.Will), to func(environ []string) error) (err error) {
 	var undo []func()
 	defer func() {
 		if err != nil {
@@ -262,9 +254,7 @@ func (s *Scanner) handOver(socket int, add func(*handoff.Will) error, to func(en
 		undo = append(undo, u.Thaw)
 		return m
 	})
-	if err := add(w); err != nil {
-		return err
-	}
+	add(w)
 	memory, err := w.Leave()
 	if err != nil {
 		return err
@@ -281,21 +271,24 @@ func (s *Scanner) handOver(socket int, add func(*handoff.Will) error, to func(en
 		}
 		undo = append(undo, func() { unix.CloseOnExec(fd) })
 	}
-	environ := append(os.Environ(), willName+"="+strconv.Itoa(memory))
+	return to(append(os.Environ(), willName+"="+strconv.Itoa(memory)))
+}
+
+// execute is the exec of become.
+func (s *Scanner) execute(up *upgrade, environ []string) error {
 	// A signal that comes from here on waits for the new program. Most need a holder
 	// for that; without one they may be the end of it.
 	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	var old unix.Sigset_t
 	if err := unix.PthreadSigmask(unix.SIG_BLOCK, held(), &old); err != nil {
-		runtime.UnlockOSThread()
 		return fmt.Errorf("unable to block signals: %w", err)
 	}
-	undo = append(undo, func() {
-		_ = unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
-		runtime.UnlockOSThread()
-	})
+	defer unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
+	socket := up.hold
+	up.hold = -1
 	if fd := s.hold(socket); fd >= 0 {
-		undo = append(undo, func() { s.release(fd) })
+		defer s.release(fd)
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
 			return fmt.Errorf("unable to keep descriptor %d: %w", fd, err)
 		}
@@ -308,9 +301,10 @@ func (s *Scanner) handOver(socket int, add func(*handoff.Will) error, to func(en
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
 		return fmt.Errorf("unable to get limit of open files: %w", err)
 	}
-	// The runtime lowers the limit to what a program should be started with.
-	undo = append(undo, func() { _ = unix.Prlimit(0, unix.RLIMIT_NOFILE, &files, nil) })
-	return to(environ)
+	err := syscall.Exec(up.program, os.Args, environ)
+	// Which has lowered the limit to what a program should be started with.
+	_ = unix.Prlimit(0, unix.RLIMIT_NOFILE, &files, nil)
+	return fmt.Errorf("unable to execute %s: %w", up.program, err)
 }
 
 // held are the signals that mean something to a scanner.
