@@ -249,11 +249,18 @@ func (s *sv) send(x *service, letters string) bool {
 	if byte(r.Want) == letters[0] && (letters[0] == 'u' || r.GotTerm) {
 		return true
 	}
-	if err := x.dir.Control(letters); err != nil {
+	err := x.dir.Control(letters)
+	switch {
+	case err == nil:
+		return true
+	case !errors.Is(err, svc.ErrNotRunning):
 		s.trouble("warning: ", x.name, fault(err), shown(err))
-		return false
+	case letters == "x":
+		s.say("ok: ", x.name, ": ", notRunning, "\n")
+	default:
+		s.trouble("fail: ", x.name, notRunning, nil)
 	}
-	return true
+	return false
 }
 
 // line appends a status line. Nothing is said of a service whose down file cannot be

@@ -63,7 +63,7 @@ func utmpset(env *cli.Env, args []string, utmp, wtmp string) int {
 	if code := logout(env, utmp, line); code != 0 || !both {
 		return code
 	}
-	return record(env, wtmp, line)
+	return logoutAlso(env, wtmp, line)
 }
 
 // errNoEntry is that nobody is logged in on a line.
@@ -107,8 +107,8 @@ func logout(env *cli.Env, path, line string) int {
 	}
 }
 
-// record appends the end of a session to wtmp.
-func record(env *cli.Env, path, line string) int {
+// logoutAlso appends the end of a session to wtmp.
+func logoutAlso(env *cli.Env, path, line string) int {
 	fail := func(err error) int {
 		env.Warn("utmpset", "unable to logout line "+line+" in wtmp", err)
 		return cli.ExitFatal
