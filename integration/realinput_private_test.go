@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"upkeep/compat/cli"
 	"upkeep/supervise/status"
 )
 
@@ -131,11 +132,28 @@ const dnsQuery = "\x42\x42\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x09localhost\
 // sv. They are at their own paths, in a world of their own (privateWorld).
 func TestRealInputPrivately(t *testing.T) {
 	t.Parallel()
+	superviseRealInput(t, peer, func(w *privateWorld) {
+		w.svscan(ours(w.t, "svscan"), "/etc/service")
+	})
+}
+
+// TestRealInputRunsvdir has our runsvdir and our sv do the same.
+func TestRealInputRunsvdir(t *testing.T) {
+	t.Parallel()
+	superviseRealInput(t, ours, func(w *privateWorld) {
+		p := w.svscan(ours(w.t, "runsvdir"), "-P", "/etc/service")
+		p.quit = func() error { return p.cmd.Process.Signal(unix.SIGHUP) }
+		w.ends = cli.ExitFatal
+	})
+}
+
+func superviseRealInput(t *testing.T, svOf func(testing.TB, string) string, start func(*privateWorld)) {
 	for _, c := range privateServices {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
+			svOf(t, "sv") // is built outside
 			w := newPrivateWorld(t, c)
-			w.svscan(ours(t, "svscan"), "/etc/service")
+			start(w)
 			main, logger := "/etc/sv/"+c.name, "/etc/sv/"+c.name+"/log"
 			// Up: run has become the program, and works.
 			first := w.becomes(main, c.program, up)
@@ -156,7 +174,7 @@ func TestRealInputPrivately(t *testing.T) {
 				w.works()
 			}
 			// Restarted by sv, which waits for the new process.
-			sv := peer(t, "sv")
+			sv := svOf(t, "sv")
 			if r := w.run(sv, "-w10", "restart", c.name); !strings.HasPrefix(r.stdout, "ok: run: "+c.name+":") {
 				t.Error(r)
 			}
@@ -190,6 +208,7 @@ type privateWorld struct {
 	*site
 	service privateService
 	uses    int
+	ends    int // with what the scanner exits
 }
 
 func newPrivateWorld(t *testing.T, c privateService) *privateWorld {
@@ -450,7 +469,7 @@ func (w *privateWorld) end() {
 	w.t.Helper()
 	scanner := w.processes[0]
 	scanner.stop()
-	if code := scanner.wait(); code != 0 {
+	if code := scanner.wait(); code != w.ends {
 		w.t.Errorf("the scanner ended with %d", code)
 	}
 	if said := scanner.said(); said != "" {
