@@ -26,8 +26,8 @@ func stopSignals(d supervise.Dialect) <-chan struct{} {
 	return stop
 }
 
-// enterable fails with the errno that a chdir to dir would have.
-func enterable(dir string) error {
+// Enterable fails with the errno that a chdir to dir would have.
+func Enterable(dir string) error {
 	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err

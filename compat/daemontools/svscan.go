@@ -37,7 +37,7 @@ func Svscan(env *cli.Env, args []string) int {
 	if !ok {
 		return env.Usage("svscan", "svscan [--dialect daemontools|encore|runit|s6] [--state dir] [--cgroups] [--main name] [--deadline seconds] [--anchor] [dir]")
 	}
-	if err := enterable(c.Dir); err != nil {
+	if err := Enterable(c.Dir); err != nil {
 		return env.Fatal("svscan", "unable to chdir to "+c.Dir, err)
 	}
 	if c.anchor && !svscan.Anchored() {
@@ -65,7 +65,7 @@ func Supervise(env *cli.Env, args []string) int {
 		return env.Usage("supervise", "supervise dir")
 	}
 	dir := c.Dir
-	if err := enterable(dir); err != nil {
+	if err := Enterable(dir); err != nil {
 		return env.Fatal("supervise", "unable to chdir to "+dir, err)
 	}
 	below := dir + "/"

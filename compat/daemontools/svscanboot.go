@@ -40,7 +40,7 @@ func Svscanboot(env *cli.Env, _ []string) int {
 		unix.Close(null)
 	}
 	dir := "/service"
-	if enterable(dir) != nil {
+	if Enterable(dir) != nil {
 		dir = "/etc/service"
 	}
 	Send(env, svc.StateDir, "dx", bootServices(dir))

@@ -138,7 +138,6 @@ func (p *retired) stat(d *svc.Dir, name, label string) {
 		return
 	}
 	b := append([]byte(label), ": "...)
-	up := r.PID != 0
 	switch r.Process {
 	case status.ProcessNone:
 		b = append(b, "down "...)
@@ -147,26 +146,11 @@ func (p *retired) stat(d *svc.Dir, name, label string) {
 	default:
 		b = append(b, "run "...)
 	}
-	if up {
+	if r.PID != 0 {
 		b = append(status.AppendUint(append(b, "(pid "...), uint64(r.PID)), ") "...)
 	}
 	b = append(status.AppendUint(b, uint64(age(r))), " seconds"...)
-	for _, flag := range [...]struct {
-		holds bool
-		text  string
-	}{
-		{up && down, ", normally down"},
-		{!up && !down, ", normally up"},
-		{up && r.Paused, ", paused"},
-		{!up && r.Want == status.WantUp, ", want up"},
-		{up && r.Want == status.WantDown, ", want down"},
-		{up && r.GotTerm, ", got TERM"},
-	} {
-		if flag.holds {
-			b = append(b, flag.text...)
-		}
-	}
-	_, _ = p.env.Stdout.Write(append(b, '\n'))
+	_, _ = p.env.Stdout.Write(append(appendFlags(b, r, down), '\n'))
 }
 
 // age is for how many seconds a service has been as it is.

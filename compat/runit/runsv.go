@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"upkeep/compat/cli"
+	"upkeep/compat/daemontools"
 	"upkeep/supervise"
 	"upkeep/supervise/servicedir"
 	"upkeep/svscan"
@@ -28,7 +29,7 @@ func Runsv(env *cli.Env, args []string) int {
 		return inherit(env, c, dir)
 	}
 	prog := "runsv " + dir
-	if err := enterable(dir); err != nil {
+	if err := daemontools.Enterable(dir); err != nil {
 		return env.Fatal(prog, "unable to change to directory", err)
 	}
 	var st unix.Stat_t
@@ -74,16 +75,6 @@ func awaitLog(dir string) {
 		_ = lock(log)
 		unix.Close(log)
 	}
-}
-
-// enterable fails with the errno that a chdir to dir would have.
-func enterable(dir string) error {
-	fd, err := open(dir, unix.O_PATH|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	return unix.Faccessat(fd, ".", unix.X_OK, unix.AT_EACCESS)
 }
 
 // speaker says in the words of runsv and runsvdir what the scanner reports.

@@ -95,5 +95,3 @@ func markRescan(dir string) {
 	_, _ = cli.FD(fd).Write(status.Now().AppendTAI64N(nil))
 	unix.Close(fd)
 }
-
-func appendInt(b []byte, n int) []byte { return status.AppendUint(b, uint64(n)) }

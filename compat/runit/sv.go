@@ -287,6 +287,12 @@ func (s *sv) line(d *svc.Dir, path, name string, r status.Record) {
 	}
 	s.out = status.AppendUint(s.out, uint64(max(s.now.Sec-r.Since.Sec, 0)))
 	s.say("s")
+	s.out = appendFlags(s.out, r, down)
+}
+
+// appendFlags appends what is to be said of a service beside its state and age. down
+// says that it has a down file now.
+func appendFlags(b []byte, r status.Record, down bool) []byte {
 	up := r.PID != 0
 	for _, flag := range [...]struct {
 		holds bool
@@ -300,9 +306,10 @@ func (s *sv) line(d *svc.Dir, path, name string, r status.Record) {
 		{up && r.GotTerm, ", got TERM"},
 	} {
 		if flag.holds {
-			s.say(flag.text)
+			b = append(b, flag.text...)
 		}
 	}
+	return b
 }
 
 // tell is the status of a service and of its log service. The init script's answer

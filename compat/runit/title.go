@@ -8,6 +8,7 @@ import (
 
 	"upkeep/compat/cli"
 	"upkeep/compat/filters"
+	"upkeep/supervise/status"
 )
 
 // Of the text that runsvdir's last argument begins with, that much stays (runit.md,
@@ -71,7 +72,7 @@ func titlePipe() (read int, err error) {
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		return -1, err
 	}
-	both, err := open(self+string(appendInt(nil, p[1])), unix.O_RDWR|unix.O_NONBLOCK, 0)
+	both, err := open(self+string(status.AppendUint(nil, uint64(p[1]))), unix.O_RDWR|unix.O_NONBLOCK, 0)
 	if err != nil {
 		both = p[1] // without /proc
 	}
