@@ -198,6 +198,9 @@ func (v *scene) step(words []string) {
 	case "holds": // FILE TEXT...: wait until it holds this line
 		want := strings.Join(args[1:], " ") + "\n"
 		waitFile(v.t, v.site.path(args[0]), func(c string) bool { return c == want })
+		if dir, ok := strings.CutSuffix(args[0], "/stat"); ok {
+			v.statusSays(dir, want)
+		}
 	case "read": // FILE [N]: wait for N more lines, or see how many there are
 		v.lines(args[0], args[1:])
 	case "kill": // DIR SIGNAL: signal a service behind its supervisor's back
@@ -231,6 +234,16 @@ func (v *scene) step(words []string) {
 	default:
 		v.t.Fatalf("there is no step %q", verb)
 	}
+}
+
+// statusSays waits until status in a state directory says the same as stat, which runsv
+// writes first.
+func (v *scene) statusSays(dir, stat string) {
+	v.t.Helper()
+	waitFile(v.t, v.site.path(dir, "status"), func(c string) bool {
+		r, err := status.Decode([]byte(c), status.Runit)
+		return err == nil && string(r.AppendStat(nil, strings.Contains(stat, "want exit"))) == stat
+	})
 }
 
 func (v *scene) wait(dir, name string) {
