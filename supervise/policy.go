@@ -69,6 +69,7 @@ const (
 	LettersEncore                          // w
 	LettersS6                              // r b y D U O Q P C K
 	LettersNoExit                          // without x
+	LettersLog                             // L l: encore
 )
 
 // Policy is everything in which the dialects differ. The machine branches on
@@ -157,7 +158,7 @@ func PolicyFor(d Dialect) Policy {
 	case Daemontools:
 		p.Letters = LettersDaemontools
 	case Encore:
-		p.Letters |= LettersEncore
+		p.Letters |= LettersEncore | LettersLog
 		p.StartStopScripts, p.RunOptional = true, true
 		p.Permanent, p.PermanentOf = 100, ScriptRun
 		p.DeafFor = onePause

@@ -301,15 +301,13 @@ func (s *Service) readControl(dying bool) (again bool) {
 			s.unread = false
 			return false
 		}
-		if s.policy.Letters&LettersEncore != 0 {
-			switch b {
-			case '+', '=':
-				group = b == '+'
-				continue
-			case 'L', 'l':
-				log = b == 'L'
-				continue
-			}
+		if s.policy.Letters&LettersEncore != 0 && (b == '+' || b == '=') {
+			group = b == '+'
+			continue
+		}
+		if s.policy.Letters&LettersLog != 0 && (b == 'L' || b == 'l') {
+			log = b == 'L'
+			continue
 		}
 		ev := Event{Kind: EvControl, Byte: b, Group: group, At: now}
 		if log && b != 'x' {
