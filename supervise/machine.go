@@ -194,7 +194,9 @@ func (m *Machine) boot(p *Policy, ev *Event, a *Actions) {
 		a.add(Action{Kind: Announce})
 		return
 	}
-	// The first status is the one with the pid.
+	if p.ShowFirst {
+		a.add(Action{Kind: Announce})
+	} // else the first status is the one with the pid
 	m.start(p, ev.At, a)
 }
 

@@ -95,6 +95,7 @@ type Policy struct {
 	ExitIsDown      bool // and want exit as well
 	PauseWhenDown   bool // p and c set the flag without a process, too (runit)
 	FinishKeepsTime bool // the status shows run's start while finish runs
+	ShowFirst       bool // publish the state before the first start, too (encore)
 	AnnounceDeaths  bool // publish a death also when a start follows at once
 
 	// Permanent is the exit code that ends restarting: of finish if PermanentOf
@@ -162,7 +163,7 @@ func PolicyFor(d Dialect) Policy {
 		p.StartStopScripts, p.RunOptional = true, true
 		p.Permanent, p.PermanentOf = 100, ScriptRun
 		p.DeafFor = onePause
-		p.AnnounceDeaths = true
+		p.AnnounceDeaths, p.ShowFirst = true, true
 	case Runit:
 		p.FinishScript, p.ControlScripts, p.FinishKeepsTime = true, true, true
 		p.Rule = FullIfShort

@@ -198,7 +198,7 @@ var stories = map[string]story{
 	"encore: start, run, stop": {
 		dialect: Encore, facts: Facts{Start: Present, Stop: Present},
 		steps: []string{
-			"boot: spawn-start", "started: announce up", "exit 0: down announce D arm-restart-1s",
+			"boot: announce spawn-start", "started: announce up", "exit 0: down announce D arm-restart-1s",
 			"+1s restart: spawn-run", "started: announce up",
 			"control d: TERM CONT announce", "signal 15: down spawn-stop", "started: announce",
 			"control d: announce", // a second d leaves stop alone
@@ -207,15 +207,15 @@ var stories = map[string]story{
 	},
 	"encore: a failing start is final": {
 		dialect: Encore, facts: Facts{Start: Present, Stop: Present},
-		steps: []string{"boot: spawn-start", "started: announce up", "exit 1: down announce D"},
+		steps: []string{"boot: announce spawn-start", "started: announce up", "exit 1: down announce D"},
 	},
 	"encore: run exits 100": {
 		dialect: Encore,
-		steps:   []string{"boot: spawn-run", "started: announce up", "+9s exit 100: down announce D"},
+		steps:   []string{"boot: announce spawn-run", "started: announce up", "+9s exit 100: down announce D"},
 	},
 	"encore: no run": {
 		dialect: Encore, facts: Facts{NoRun: true},
-		steps: []string{"boot: announce", "control x: announce announce x close"},
+		steps: []string{"boot: announce announce", "control x: announce announce x close"},
 	},
 	"timeout-kill": {
 		dialect: S6, tweak: func(p *Policy) { p.KillAfter = 3 * time.Second },

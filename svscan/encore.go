@@ -21,6 +21,7 @@ type encoreUnit struct {
 	at       int // the service directory, where the unit's own is only its log's home; else 0
 	notifies atomic.Bool
 	inGroup  atomic.Bool // there is no-setsid
+	begun    bool        // the first start was asked for; under the unit's mu
 	ended    supervise.WaitStatus
 	endedPID int32
 }

@@ -427,6 +427,13 @@ func (u *unit) start() {
 		u.mu.Unlock()
 		return
 	}
+	if u.encore != nil && !u.encore.begun {
+		// What is started may look at once (daemontools.md, section 2.1).
+		u.encore.begun = true
+		u.order(jobStatus | jobStart)
+		u.mu.Unlock()
+		return
+	}
 	u.mu.Unlock()
 	u.spawn(u.request, u.programOf(s), u)
 }
