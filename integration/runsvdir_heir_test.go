@@ -16,7 +16,8 @@ import (
 // happens.
 func TestRunsvdirHeir(t *testing.T) {
 	t.Parallel()
-	// Who runs beside another of the same service says so.
+	// Who runs beside another of the same service says so. What it starts itself must not hold
+	// the lock for it.
 	const alone = "#!/bin/sh\nexec 9>>alone\nflock -n 9 || echo twice >>twice\necho start >>starts\n"
 	const quick = "#!/bin/sh\necho \"$1 $2\" >>finished\n"
 	kinds := []tree{
@@ -24,8 +25,8 @@ func TestRunsvdirHeir(t *testing.T) {
 		{"run!": alone + "exec sleep 0.0$(($$ % 10))\n", "finish!": quick},
 		{"run!": alone + "exec tracer\n", "finish!": "#!/bin/sh\nsleep 0.3\n"},
 		{"run!": alone + "exec tracer\n", "control/t!": "#!/bin/sh\nsleep 0.2\nexit 1\n"},
-		{"run!": alone + "while :; do echo line; sleep 0.005; done\n", "log/run!": "#!/bin/sh\nexec cat >>lines\n"},
-		{"run!": alone + "trap 'echo bye; exit 3' TERM\nwhile :; do sleep 0.01; done\n", "log/run!": "#!/bin/sh\nexec cat >>lines\n", "finish!": quick},
+		{"run!": alone + "while :; do echo line; sleep 0.005 9>&-; done\n", "log/run!": "#!/bin/sh\nexec cat >>lines\n"},
+		{"run!": alone + "trap 'echo bye; exit 3' TERM\nwhile :; do sleep 0.01 9>&-; done\n", "log/run!": "#!/bin/sh\nexec cat >>lines\n", "finish!": quick},
 		{"run!": alone + "exec tracer\n", "down": ""},
 	}
 	for round := range 4 {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strconv"
@@ -274,11 +273,9 @@ func TestCannotExecute(t *testing.T) {
 		dir := t.TempDir()
 		// By another process: in this one, a child of a test beside might have a copy of
 		// the descriptor that writes, and the file were busy.
-		script := exec.Command("/bin/sh", "-ec", `echo '#!/bin/sh' >plain; echo echo >noformat
-			echo '#!/nonexistent' >nointerpreter; chmod 755 noformat nointerpreter`)
-		script.Dir = dir
-		if out, err := script.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
+		if said := output(t, s, dir, `echo '#!/bin/sh' >plain; echo echo >noformat
+			echo '#!/nonexistent' >nointerpreter; chmod 755 noformat nointerpreter`, nil); said != "" {
+			t.Fatal(said)
 		}
 		for path, errno := range map[string]syscall.Errno{
 			"./missing": unix.ENOENT, "./plain": unix.EACCES, "./noformat": unix.ENOEXEC,
