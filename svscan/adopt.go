@@ -75,7 +75,7 @@ func (u *unit) takeOver(left *handoff.Unit) (err error) {
 		}
 		u.Restore(m)
 	}
-
+	ev.Veto = u.heldBack(&m)
 	if writes {
 		ev.PID, ev.Life, ev.Script, ev.Flag = int32(os.Getpid()), m.Life, m.Script, true
 	}

@@ -23,19 +23,24 @@ func LogScript(fd int) ([]byte, error) {
 		return nil, err
 	}
 	defer unix.Close(script)
+	return readAll(script, logScriptSize)
+}
+
+// readAll reads a file that may have so many bytes.
+func readAll(fd, most int) ([]byte, error) {
 	text := make([]byte, 0, 128)
 	for {
 		if len(text) == cap(text) {
 			text = append(text, 0)[:len(text)]
 		}
-		n, err := unix.Read(script, text[len(text):cap(text)])
+		n, err := unix.Read(fd, text[len(text):cap(text)])
 		switch {
 		case err == unix.EINTR:
 		case err != nil:
 			return nil, err
 		case n == 0:
 			return text, nil
-		case len(text)+n > logScriptSize:
+		case len(text)+n > most:
 			return nil, unix.EFBIG
 		default:
 			text = text[:len(text)+n]
