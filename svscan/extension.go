@@ -1,6 +1,7 @@
 package svscan
 
 import (
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -12,11 +13,11 @@ import (
 // extension is what a unit has in addition whose directory has files that say how it is to
 // be run otherwise. Unless said otherwise it belongs to who does the unit's disk jobs.
 type extension struct {
-	said    map[string]string // of the files, by name
-	depends bool              // there are files that the service depends on
-	content uint64            // of these
-	lacking bool              // one of them cannot be read
-	polled  bool              // no watch tells of them
+	said    [2][]string // of the files of the policy, and of what it depends on
+	depends bool        // there are files that the service depends on
+	content uint64      // of these
+	lacking bool        // one of them cannot be read
+	polled  bool        // no watch tells of them
 
 	// The rest is under the unit's mu.
 
@@ -46,38 +47,36 @@ func (u *unit) lookForPolicy() {
 		return // its directory is its service's
 	}
 	base := u.policy()
-	faults := make(map[string]error)
-	p := servicedir.Policy(u.dir.FD, base, func(name string, err error) { faults[name] = err })
-	if u.ext != nil || len(faults) > 0 {
-		u.extend().complain(u, faults, servicedir.SetsPolicy)
+	var faults []fault
+	p := servicedir.Policy(u.dir.FD, base, func(name string, err error) { faults = append(faults, fault{name, err}) })
+	if u.ext != nil || faults != nil {
+		u.tellFaults(&u.extend().said[0], faults)
 	}
-	if p == base || *p != *u.Policy() {
-		u.SetPolicy(p)
-	}
+	u.SetPolicy(p)
 }
 
-// complain says what is wrong with files, each once until something else is. about tells
-// which files faults would be of.
-func (x *extension) complain(u *unit, faults map[string]error, about func(name string) bool) {
-	for name := range x.said {
-		if faults[name] == nil && about(name) {
-			delete(x.said, name)
-		}
-	}
-	for name, err := range faults {
-		if x.said[name] == err.Error() {
+// fault is what is wrong with a file, which has a path if it is not of the directory.
+type fault struct {
+	name string
+	err  error
+}
+
+// tellFaults says what is wrong, each thing once until it is otherwise.
+func (u *unit) tellFaults(said *[]string, faults []fault) {
+	var now []string
+	for _, f := range faults {
+		text := f.name + "\n" + f.err.Error()
+		now = append(now, text)
+		if slices.Contains(*said, text) {
 			continue
 		}
-		if x.said == nil {
-			x.said = make(map[string]string)
+		verb, object := "use", u.name()+"/"+f.name
+		if f.name[0] == '/' {
+			verb, object = "read", f.name+", which "+u.name()+" depends on"
 		}
-		x.said[name] = err.Error()
-		if name[0] != '/' {
-			u.k.report(Warning, u.name(), "use", u.name()+"/"+name, err)
-		} else {
-			u.k.report(Warning, u.name(), "read", name+", which "+u.name()+" depends on", err)
-		}
+		u.k.report(Warning, u.name(), verb, object, f.err)
 	}
+	*said = now
 }
 
 // lookAtDepends reads what the service depends on.
@@ -86,19 +85,20 @@ func (u *unit) lookAtDepends() {
 		return
 	}
 	x := u.extend()
-	faults := make(map[string]error)
+	var faults []fault
 	paths, err := servicedir.Depends(u.dir.FD)
 	if err != nil {
-		faults["depends"] = err
+		faults = append(faults, fault{"depends", err})
 	}
 	if x.depends || len(paths) > 0 {
 		u.watchDepends(x, paths)
 	}
 	x.depends, x.content, x.lacking = len(paths) > 0, 0, false
 	if x.depends {
-		x.content, x.lacking = readDepends(paths, faults)
+		x.content, faults = readDepends(paths)
+		x.lacking = faults != nil
 	}
-	x.complain(u, faults, func(name string) bool { return name[0] == '/' || name == "depends" })
+	u.tellFaults(&x.said[1], faults)
 	if x.depends && x.polled {
 		u.settleDepends(pollEvery)
 	}
@@ -118,7 +118,7 @@ func (u *unit) watchDepends(x *extension, paths []string) {
 		x.polled = true
 	} else if err := files.Set(u.token, paths); err != nil {
 		x.polled = true
-		u.k.reportUnwatched(rootCause(err))
+		u.k.reportUnwatched(err)
 	}
 }
 
@@ -191,52 +191,34 @@ func (u *unit) settleDepends(after time.Duration) {
 	})
 }
 
-// readDepends digests files. Which cannot be read goes to faults, and sets lacking.
-func readDepends(paths []string, faults map[string]error) (content uint64, lacking bool) {
+// readDepends digests files, and tells which cannot be read.
+func readDepends(paths []string) (content uint64, faults []fault) {
 	d := servicedir.NewDigest()
 	for _, path := range paths {
-		d.Add([]byte(path))
-		d.Add([]byte{0})
-		if err := readDepend(&d, path); err != nil {
-			faults[path] = err
-			lacking = true
+		b, err := readDepend(path)
+		if err != nil {
+			faults = append(faults, fault{path, err})
 		}
+		d.Add([]byte(path + "\x00"))
+		d.Add(b)
 		d.Add([]byte{0})
 	}
-	return max(uint64(d), 1), lacking
+	return max(uint64(d), 1), faults
 }
 
-// readDepend digests a file. What has no size has no content, as in pmtr.
-func readDepend(d *servicedir.Digest, path string) error {
+// readDepend reads a file. What has no size has no content, as in pmtr.
+func readDepend(path string) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer unix.Close(fd)
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return err
+	switch err := unix.Fstat(fd, &st); {
+	case err != nil:
+		return nil, err
+	case st.Mode&unix.S_IFMT != unix.S_IFDIR && st.Size == 0:
+		return nil, nil
 	}
-	switch {
-	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
-		return unix.EISDIR
-	case st.Mode&unix.S_IFMT != unix.S_IFREG, st.Size == 0:
-		return nil
-	}
-	b := make([]byte, 16<<10)
-	for size := 0; ; {
-		n, err := unix.Read(fd, b)
-		size += max(n, 0)
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
-			return err
-		case size > dependsSize:
-			return unix.EFBIG
-		case n == 0:
-			return nil
-		default:
-			d.Add(b[:n])
-		}
-	}
+	return servicedir.ReadAll(fd, dependsSize)
 }

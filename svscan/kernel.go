@@ -376,6 +376,9 @@ func (k *kernel) instant(t time.Time) supervise.Instant {
 	return supervise.Instant{Mono: k.offset + t.Sub(k.began), Wall: t.UnixNano()}
 }
 
+// report is called in so many places that it would fill them.
+//
+//go:noinline
 func (k *kernel) report(c Class, service, verb, object string, err error) {
 	k.reports.post(Report{c, service, verb, object, err})
 }

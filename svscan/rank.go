@@ -34,13 +34,10 @@ func (s *Scanner) queue(e *entry) {
 		return
 	}
 	e.place.waits = true
-	at := len(s.line)
-	for at > 0 && e.place.Compare(&s.line[at-1].place.Rank) < 0 {
-		at--
+	s.line = append(s.line, e)
+	for i := len(s.line) - 1; i > 0 && e.place.Compare(&s.line[i-1].place.Rank) < 0; i-- {
+		s.line[i-1], s.line[i] = e, s.line[i-1]
 	}
-	s.line = append(s.line, nil)
-	copy(s.line[at+1:], s.line[at:])
-	s.line[at] = e
 }
 
 // heldBack tells whether the machine of a unit is to wait for its turn.
@@ -97,12 +94,12 @@ func (e *entry) passed() bool {
 		return false
 	}
 	u.mu.Lock()
-	m := u.state
-	u.mu.Unlock()
-	if !m.Booted {
+	defer u.mu.Unlock()
+	m := &u.state
+	switch {
+	case !m.Booted:
 		return false
-	}
-	if m.Deaths > 0 {
+	case m.Deaths > 0:
 		return true
 	}
 	switch m.Phase {

@@ -18,16 +18,24 @@ func HasLogScript(fd int) bool {
 
 // LogScript reads it.
 func LogScript(fd int) ([]byte, error) {
-	script, err := unix.Openat(fd, LogScriptName, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(script)
-	return readAll(script, logScriptSize)
+	text, _, err := readFile(fd, LogScriptName, logScriptSize)
+	return text, err
 }
 
-// readAll reads a file that may have so many bytes.
-func readAll(fd, most int) ([]byte, error) {
+// readFile reads a file of a service directory that may have so many bytes. ok is false
+// where there is none.
+func readFile(dir int, name string, most int) (text []byte, ok bool, err error) {
+	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err != unix.ENOENT, err
+	}
+	defer unix.Close(fd)
+	text, err = ReadAll(fd, most)
+	return text, true, err
+}
+
+// ReadAll reads an open file that may have so many bytes.
+func ReadAll(fd, most int) ([]byte, error) {
 	text := make([]byte, 0, 128)
 	for {
 		if len(text) == cap(text) {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -112,22 +111,19 @@ func signalNumber(text string) int {
 // line is the first line of a small file, without blanks around it. ok is false where
 // there is none.
 func line(dir int, name string) (text string, ok bool, err error) {
-	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err == unix.ENOENT {
+	b, ok, err := readFile(dir, name, lineSize)
+	if !ok {
 		return "", false, nil
 	}
-	if err != nil {
-		return "", true, err
+	if err == nil {
+		text, _, _ = strings.Cut(string(b), "\n")
+		text = strings.TrimSpace(text)
 	}
-	defer unix.Close(fd)
-	var b [64]byte
-	n, err := unix.Read(fd, b[:])
-	if err != nil {
-		return "", true, err
-	}
-	text, _, _ = strings.Cut(string(b[:n]), "\n")
-	return strings.TrimSpace(text), true, nil
+	return text, ok, err
 }
+
+// lineSize is as much as a file may have of which only the first line counts.
+const lineSize = 4096
 
 // Rank is a service's place in the order of the first starts.
 type Rank struct {
@@ -146,10 +142,11 @@ func (r *Rank) Compare(other *Rank) int {
 // ReadRank reads the files rank and wait of the service directory NAME below dir. It is
 // nil where there is no rank. A bad one is as if there was none.
 func ReadRank(dir int, name string) (*Rank, error) {
-	text, ok, err := line(dir, name+"/rank")
-	if !ok || err == unix.ENOTDIR {
-		return nil, nil
+	var st unix.Stat_t
+	if unix.Fstatat(dir, name+"/rank", &st, 0) != nil {
+		return nil, nil // or the directory cannot be entered, which others will say
 	}
+	text, _, err := line(dir, name+"/rank")
 	if err != nil {
 		return nil, err
 	}
@@ -168,16 +165,17 @@ func parseRank(text string) (r Rank, ok bool) {
 	if len(words) < 1 || len(words) > 2 {
 		return r, false
 	}
-	order, err := strconv.ParseInt(words[0], 10, 32)
-	if err != nil {
+	digits := strings.TrimLeft(words[0], "+-")
+	if r.Order, ok = parseNumber([]byte(digits)); !ok || len(words[0]) > len(digits)+1 {
 		return r, false
 	}
-	r.Order = int(order)
+	if words[0][0] == '-' {
+		r.Order = -r.Order
+	}
 	if len(words) == 2 {
 		r.Index, ok = parseNumber([]byte(words[1]))
-		return r, ok
 	}
-	return r, true
+	return r, ok
 }
 
 // dependsSize is as much as a list of files may take.
@@ -189,15 +187,10 @@ func HasDepends(dir int) bool { return exists(dir, "depends") }
 // Depends reads the file depends: the absolute paths of the files that the service
 // depends on, one a line.
 func Depends(dir int) (paths []string, err error) {
-	fd, err := unix.Openat(dir, "depends", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err == unix.ENOENT {
+	text, ok, err := readFile(dir, "depends", dependsSize)
+	if !ok {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(fd)
-	text, err := readAll(fd, dependsSize)
 	if err != nil {
 		return nil, err
 	}
@@ -205,8 +198,10 @@ func Depends(dir int) (paths []string, err error) {
 }
 
 func parseDepends(text string) (paths []string, err error) {
-	for path := range strings.Lines(text) {
-		if path = strings.TrimSuffix(path, "\n"); path == "" {
+	for text != "" {
+		var path string
+		path, text, _ = strings.Cut(text, "\n")
+		if path == "" {
 			continue
 		}
 		if path[0] != '/' || strings.IndexByte(path, 0) >= 0 {

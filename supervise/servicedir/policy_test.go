@@ -93,7 +93,7 @@ func TestRank(t *testing.T) {
 			t.Errorf("%q: %+v, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "\n", "x", "1 x", "1 -2", "1 2 3", "99999999999 1"} {
+	for _, text := range []string{"", "\n", "x", "1 x", "1 -2", "1 2 3", "--1", "+-1 2", "-", "99999999999 1"} {
 		if got, err := ReadRank(defined(t, map[string]string{"rank": text}), "."); got != nil || err != ErrRank {
 			t.Errorf("%q: %+v, %v", text, got, err)
 		}

@@ -1,7 +1,6 @@
 package watch
 
 import (
-	"fmt"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -49,15 +48,15 @@ func NewFiles() (*Files, error) {
 
 // Set watches files on behalf of owner, in place of those that it had watched. It is to be
 // called again after each event, before the files are read: then no change is lost. The
-// error says what cannot be watched; the rest is.
+// error says why one of them cannot be watched; the rest is.
 func (f *Files) Set(owner uint32, paths []string) (err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	old := f.spots[owner]
 	f.spots[owner] = nil
 	for _, p := range paths {
-		if e := f.follow(owner, p); err == nil && e != nil {
-			err = fmt.Errorf("unable to watch %s: %w", p, reason(e))
+		if e := f.follow(owner, p); err == nil {
+			err = reason(e)
 		}
 	}
 	for _, s := range old {
