@@ -460,6 +460,9 @@ func (m *Machine) rest(p *Policy, at Instant, a *Actions) {
 // again starts run, at once or after what is left of the pause.
 func (m *Machine) again(p *Policy, at Instant, a *Actions) {
 	d := max(m.pause(p, at.Mono), m.delay(p, at.Mono))
+	if m.Facts.Lacking {
+		d = 0 // it is held, and has no history once it is not
+	}
 	if d <= 0 && !p.AnnounceDeaths {
 		// What is published next is the new pid: one write for both changes.
 		m.start(p, at, a)

@@ -435,6 +435,14 @@ var stories = map[string]story{
 			"content 1:", "signal 15: down announce D arm-restart-1s", "lacking: disarm-restart announce",
 		},
 	},
+	"depends: no pause once it is readable again": {
+		dialect: Daemontools, facts: Facts{Content: 1}, tweak: tenSeconds,
+		steps: []string{
+			"boot: spawn-run", "started: announce up", "+2s lacking: TERM CONT announce",
+			"signal 15: down announce", "+1s content 1: spawn-run", "started: announce up",
+			"exit 0: down announce D arm-restart-10s", "lacking: disarm-restart announce", "content 1: spawn-run",
+		},
+	},
 	"depends: unreadable at boot": {
 		dialect: Daemontools, facts: Facts{Lacking: true},
 		steps: []string{"boot: announce", "content 7: spawn-run", "started: announce up"},
