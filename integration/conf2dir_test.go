@@ -309,7 +309,7 @@ func facts(t *testing.T, pid int) map[string]string {
 // ten seconds under the real systems.
 func TestConf2dirRules(t *testing.T) {
 	t.Parallel()
-	everyForm(t, portableForms, func(t *testing.T, h *host) {
+	everyForm(t, allForms, func(t *testing.T, h *host) {
 		for name, text := range map[string]string{
 			"job": "#!/bin/sh\necho $$ $(date +%s.%N) >>\"$1\"\nshift\nexec \"$@\"\n", "watched": "one\n",
 		} {
@@ -334,16 +334,18 @@ func TestConf2dirRules(t *testing.T) {
 		}
 		// Killed when it is old, it is there again at once; when it is young, after a
 		// pause of ten seconds, of which this sees the beginning.
-		h.make(tree{"scan/plain/.started": strconv.FormatInt(time.Now().Unix()-20, 10) + "\n"})
-		if err := kill(plain.pid); err != nil {
-			t.Error(err)
-		}
-		again := h.time("plain", 2)[1]
-		if gap := again.when - plain.when; gap > 8 {
-			t.Errorf("an old job is back after %v seconds", gap)
-		}
 		quick := h.time("quick", 1)[0]
-		h.pauses("quick")
+		if h.form != "native" { // whose scanner knows better, and does not show the pause
+			h.make(tree{"scan/plain/.started": strconv.FormatInt(time.Now().Unix()-20, 10) + "\n"})
+			if err := kill(plain.pid); err != nil {
+				t.Error(err)
+			}
+			again := h.time("plain", 2)[1]
+			if gap := again.when - plain.when; gap > 8 {
+				t.Errorf("an old job is back after %v seconds", gap)
+			}
+			h.pauses("quick")
+		}
 
 		first := h.time("depends", 1)[0]
 		if err := os.WriteFile(filepath.Join(h.work, "watched"), []byte("two\n"), 0o644); err != nil {
@@ -457,7 +459,7 @@ func TestConf2dirHooks(t *testing.T) {
 // TestConf2dirDepends: a job is down while a file that it depends on is gone.
 func TestConf2dirDepends(t *testing.T) {
 	t.Parallel()
-	everyForm(t, portableForms, func(t *testing.T, h *host) {
+	everyForm(t, allForms, func(t *testing.T, h *host) {
 		watched := filepath.Join(h.work, "it's")
 		if err := os.WriteFile(watched, []byte("one\n"), 0o644); err != nil {
 			t.Fatal(err)
@@ -475,7 +477,11 @@ func TestConf2dirDepends(t *testing.T) {
 			t.Fatalf("the job goes on without the file: %v", err)
 		}
 		complaint := "job a: can't open dependency " + watched + "\n"
-		waitFile(t, p.stdout, func(c string) bool { return strings.Contains(c, complaint) })
+		said := p.stdout
+		if h.form == "native" {
+			complaint, said = "unable to read "+watched+", which a depends on: file does not exist\n", p.stderr
+		}
+		waitFile(t, said, func(c string) bool { return strings.Contains(c, complaint) })
 		h.make(tree{"scan/a/.started": "1\n"})
 		if err := os.WriteFile(watched, []byte("one\n"), 0o644); err != nil {
 			t.Fatal(err)

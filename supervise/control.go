@@ -101,7 +101,7 @@ func (m *Machine) control(p *Policy, ev *Event, a *Actions) {
 
 // wish sets the wish for a process and, if start, sees to it that there is one.
 func (m *Machine) wish(p *Policy, w status.Want, start bool, ev *Event, a *Actions) {
-	m.Want = w
+	m.Want, m.Again = w, false
 	if w == status.WantUp {
 		m.Failed = false
 	}
@@ -120,7 +120,7 @@ func (m *Machine) wish(p *Policy, w status.Want, start bool, ev *Event, a *Actio
 		return
 	}
 	// Two starts keep their distance also when a d and a u lie between them.
-	if d := m.Started + p.Pause - ev.At.Mono; d > 0 && !p.UpCuts && m.Deaths > 0 {
+	if d := max(m.Started+p.Pause-ev.At.Mono, m.delay(p, ev.At.Mono)); d > 0 && !p.UpCuts && m.Deaths > 0 {
 		m.wait(d, ev.At, a)
 		a.add(Action{Kind: Announce})
 		return
@@ -130,7 +130,7 @@ func (m *Machine) wish(p *Policy, w status.Want, start bool, ev *Event, a *Actio
 }
 
 func (m *Machine) down(p *Policy, ev *Event, a *Actions) {
-	m.Want = status.WantDown
+	m.Want, m.Again = status.WantDown, false
 	switch {
 	case m.alive() && ev.Group:
 		m.Phase, m.Paused = PhaseStopping, false

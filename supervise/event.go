@@ -7,7 +7,8 @@ type EventKind uint8
 
 // The events of a Machine.
 const (
-	// EvBoot: the service directory is open and locked; Facts is filled in.
+	// EvBoot: the service directory is open and locked; Facts is filled in. Veto tells
+	// that EvNeeds has to come before the first start.
 	EvBoot EventKind = iota
 	// EvControl: Byte was read from the control FIFO; Group asks for the
 	// process group (encore's "+").
@@ -31,7 +32,8 @@ const (
 	// behind. Facts are as they are now. The last process that was started is
 	// Life, PID, running Script since Since; Flag tells that it still runs, else
 	// Status is how it ended, and Final as for EvDied. All is zero if none was. Exec
-	// tells that the supervisor only became another program, and did not end.
+	// tells that the supervisor only became another program, and did not end. Veto is as
+	// for EvBoot.
 	EvResumed
 	// EvNeeds: what the service needs is up (Flag) or not.
 	EvNeeds
@@ -66,6 +68,7 @@ const (
 	TimerReady                // readiness was due
 	TimerDrain                // a log service had its time to drain
 	TimerControl              // the control FIFO may be read again
+	TimerBounce               // run is old enough to be started anew
 	Timers
 )
 
@@ -83,11 +86,14 @@ const (
 // Facts are the parts of a definition that steer the machine.
 type Facts struct {
 	Down     bool     // a file down: not to be started at boot
+	Once     bool     // a file once: to be started at boot, and not again
+	Lacking  bool     // a file that it depends on cannot be read; Content is the last one then
 	NoRun    bool     // there is no run
 	Finish   Presence // finish
 	Start    Presence // encore's start
 	Stop     Presence // encore's stop
 	Controls Presence // runit's control/
+	Content  uint64   // stands for the contents of the files that it depends on; 0: none
 }
 
 // Instant is a moment on both clocks: Mono, since an arbitrary start, for

@@ -2,6 +2,8 @@ package supervise
 
 import (
 	"fmt"
+	"os"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -36,6 +38,10 @@ func canonical(p *Policy, m Machine) Machine {
 	m.Removed, m.GotTerm = false, false // only said, never asked for
 	m.Facts.Down = false
 	m.Facts.NoRun = m.Facts.NoRun && p.RunOptional
+	m.Facts.Content = min(m.Facts.Content, 1) // it only matters whether that changes
+	if !extended(p) {
+		m.Facts.Once, m.Facts.Lacking = false, false
+	}
 	if !p.StartStopScripts {
 		m.Facts.Start, m.Facts.Stop, m.First = Absent, Absent, false
 	}
@@ -66,7 +72,7 @@ func canonical(p *Policy, m Machine) Machine {
 		m.Ready = m.Started
 	}
 	switch {
-	case !m.Waiting:
+	case !m.Waiting && (p.MinUptime == 0 || m.Due <= walkNow):
 		m.Due = 0
 	case m.Due > walkNow:
 		m.Due = walkNow + time.Second
@@ -79,9 +85,7 @@ func canonical(p *Policy, m Machine) Machine {
 // later is the same state after a long time in which nothing happened.
 func later(m Machine) Machine {
 	m.Started -= 50 * time.Second
-	if m.Waiting {
-		m.Due = walkNow
-	}
+	m.Due = min(m.Due, walkNow)
 	return m
 }
 
@@ -159,6 +163,10 @@ func (w *world) agree(m *Machine) error {
 		return fmt.Errorf("waiting for a timer that is not armed")
 	case m.Stopped && !w.armed[TimerKill]:
 		return fmt.Errorf("stopped without a timer to kill")
+	case m.Timed && !w.armed[TimerBounce]:
+		return fmt.Errorf("timed without a timer to bounce")
+	case m.Timed && (m.PID == 0 || m.Script != ScriptRun):
+		return fmt.Errorf("timed without run")
 	case m.Phase == PhaseGone != w.closed:
 		return fmt.Errorf("gone and closed differ: %v", w.closed)
 	}
@@ -183,7 +191,13 @@ func (w *world) agree(m *Machine) error {
 	if m.Booted && m.Want == status.WantUp && m.Phase == PhaseDown && !m.Waiting && !m.Unsettled && m.Consulting == 0 {
 		return fmt.Errorf("wanted up, and nothing is pending")
 	}
-	if m.Phase == PhaseHeld && !m.Needy && !m.Loaded {
+	if m.Again && m.Want == status.WantOnce && !m.Failed && m.Phase == PhaseDown && !m.Waiting && !m.Unsettled && m.Consulting == 0 {
+		return fmt.Errorf("to be run once more, and nothing is pending")
+	}
+	if m.alive() && m.Script == ScriptRun && (m.Renew || m.Facts.Lacking) && m.Phase != PhaseStopping && m.Consulting == 0 && !m.Exiting {
+		return fmt.Errorf("to be replaced, and nobody has told the process")
+	}
+	if m.Phase == PhaseHeld && !m.Needy && !m.Loaded && !m.Facts.Lacking {
 		return fmt.Errorf("held by nothing")
 	}
 	if m.Exiting && m.Phase == PhaseDown && !m.Waiting && !m.Unsettled && m.Consulting == 0 {
@@ -226,8 +240,28 @@ func walkEvents(p *Policy) (list []Event) {
 		}
 		add(Event{Kind: EvFacts, Facts: f})
 		add(Event{Kind: EvFacts, Facts: f, Flag: true})
+		if extended(p) {
+			add(Event{Kind: EvBoot, Facts: f, Veto: true})
+			f.Down, f.NoRun = false, false
+			for _, f.Once = range []bool{false, true} {
+				if f.Once && p.MinUptime == 0 {
+					continue
+				}
+				for f.Content = range uint64(3) {
+					add(Event{Kind: EvBoot, Facts: f})
+					add(Event{Kind: EvFacts, Facts: f, Flag: f.Content == 1})
+				}
+				f.Lacking = true
+				add(Event{Kind: EvBoot, Facts: f})
+				add(Event{Kind: EvFacts, Facts: f})
+				f.Lacking = false
+			}
+		}
 	}
 	for b := range 256 {
+		if (b == 'p' || b == 'c') && lean(p) {
+			continue
+		}
 		if knows(p, byte(b)) {
 			add(Event{Kind: EvControl, Byte: byte(b)})
 			if p.Letters&LettersEncore != 0 && b != 'u' {
@@ -249,16 +283,29 @@ func walkEvents(p *Policy) (list []Event) {
 	for _, on := range []bool{false, true} {
 		add(Event{Kind: EvConsulted, Veto: on})
 		add(Event{Kind: EvNeeds, Flag: on})
-		add(Event{Kind: EvLoad, Flag: on})
+		if !lean(p) {
+			add(Event{Kind: EvLoad, Flag: on})
+		}
 	}
 	for t := Timer(0); t < Timers; t++ {
 		add(Event{Kind: EvTimer, Timer: t})
 	}
 	for _, k := range []EventKind{EvReady, EvRemoved, EvReturned, EvShutdown, EvDrain, EvSlow, EvDeadline} {
+		if (k == EvReady || k == EvSlow || k == EvDrain) && lean(p) {
+			continue
+		}
 		add(Event{Kind: k})
 	}
 	return list
 }
+
+// extended tells whether the walk has the facts and timers in it that come of the files
+// once, bounce and depends.
+func extended(p *Policy) bool { return p.Bounce > 0 }
+
+// lean tells whether the walk leaves out what such facts and timers have nothing to do
+// with: with it there are millions of states, which take minutes.
+func lean(p *Policy) bool { return extended(p) && os.Getenv("UPKEEP_LONG_WALK") == "" }
 
 // visit calls see for every step between reachable states, and fails the test at
 // the first that breaks an invariant.
@@ -311,6 +358,9 @@ func visit(t *testing.T, p *Policy, see func(from node, ev Event, to node, a *Ac
 				if ev.Kind == EvTimer && ev.Timer == TimerRestart && from.m.Waiting && from.m.Due > walkNow {
 					w.armed[TimerRestart] = true
 				}
+				if ev.Kind == EvTimer && ev.Timer == TimerBounce && from.m.Timed && from.m.Started+p.Bounce > walkNow {
+					w.armed[TimerBounce] = true
+				}
 				if err := w.act(&from.m, &m, &a); err != nil {
 					fail(i, ev, err)
 				}
@@ -337,7 +387,39 @@ func walkPolicies() []*Policy {
 	p := PolicyFor(S6)
 	p.KillAfter, p.ReadyFor = time.Second, time.Second
 	list = append(list, &p)
+	for _, scripts := range []string{"", "control", "finish", "start"} {
+		p := PolicyFor(Daemontools)
+		p.ControlScripts, p.FinishScript, p.StartStopScripts = scripts == "control", scripts == "finish", scripts == "start"
+		p.StopSignal, p.Bounce = syscall.SIGINT, 20*time.Second
+		if scripts == "" || scripts == "finish" || !lean(&p) {
+			p.MinUptime, p.RestartDelay, p.PermanentRun = 10*time.Second, 10*time.Second, 100
+		}
+		if scripts == "" || !lean(&p) {
+			p.KillAfter = time.Second
+		}
+		list = append(list, &p)
+	}
 	return list
+}
+
+// walks are walkPolicies and the states that they lead to, each walked once.
+var walks = sync.OnceValue(func() (list []*walk) {
+	for _, p := range walkPolicies() {
+		list = append(list, &walk{Policy: p})
+	}
+	return list
+})
+
+type walk struct {
+	*Policy
+	once  sync.Once
+	found []node
+}
+
+func (w *walk) nodes(t *testing.T) []node {
+	t.Helper()
+	w.once.Do(func() { w.found = visit(t, w.Policy, nil) })
+	return w.found
 }
 
 // TestEveryEventInEveryState walks, and then follows a shutdown from every state:
@@ -345,10 +427,11 @@ func walkPolicies() []*Policy {
 // end.
 func TestEveryEventInEveryState(t *testing.T) {
 	t.Parallel()
-	for _, p := range walkPolicies() {
+	for _, w := range walks() {
+		p := w.Policy
 		t.Run(p.Dialect.String(), func(t *testing.T) {
 			t.Parallel()
-			nodes := visit(t, p, nil)
+			nodes := w.nodes(t)
 			if len(nodes) < 100 {
 				t.Errorf("only %d states: the walk does not walk", len(nodes))
 			}
@@ -441,4 +524,40 @@ func describe(ev Event) string {
 		return fmt.Sprintf("event %d %+v", ev.Kind, ev.Facts)
 	}
 	return fmt.Sprintf("event %d flag %v exec %v veto %v", ev.Kind, ev.Flag, ev.Exec, ev.Veto)
+}
+
+// TestPolicyChanges: a service directory may get such files, and lose them, in every
+// state.
+func TestPolicyChanges(t *testing.T) {
+	t.Parallel()
+	for _, w := range walks() {
+		if w.Dialect != Daemontools || w.ControlScripts || w.FinishScript || w.StartStopScripts {
+			continue
+		}
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			to := PolicyFor(Daemontools)
+			if w.Bounce == 0 {
+				to.Bounce, to.KillAfter = 20*time.Second, time.Second
+				to.MinUptime, to.RestartDelay, to.PermanentRun = 10*time.Second, 10*time.Second, 100
+			}
+			for _, n := range w.nodes(t) {
+				if !n.m.Booted {
+					continue
+				}
+				before := n.m
+				m, a := n.m.Step(&to, Event{Kind: EvFacts, Facts: n.m.Facts, At: Instant{walkNow, 1}})
+				n.m = m
+				if err := n.w.act(&before, &n.m, &a); err != nil {
+					t.Fatalf("%v in %+v", err, before)
+				}
+				if n.m.Timed != (to.Bounce > 0 && n.m.alive() && n.m.Phase != PhaseStopping && n.m.Phase != PhaseGone) {
+					t.Fatalf("timed is %v: %+v", n.m.Timed, before)
+				}
+				if n.m.Phase != PhaseGone {
+					shutDown(t, &to, n)
+				}
+			}
+		})
+	}
 }

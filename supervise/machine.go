@@ -75,6 +75,10 @@ type Machine struct {
 	Hurried   bool // past the deadline of a shutdown
 	Needy     bool // what it needs is not up
 	Loaded    bool // the load is above its limit
+	Renew     bool // the process is to end so that another one is started
+	Prompt    bool // and that without a pause
+	Again     bool // one more run is due although it is wanted once
+	Timed     bool // TimerBounce is armed
 
 	Life       uint32 // counts the starts asked for; names the process among them
 	PID        int32
@@ -84,7 +88,7 @@ type Machine struct {
 	ReadySince int64         // wall clock of the last time ready, or down and ready
 	Started    time.Duration // last start of run
 	Ready      time.Duration // last time ready; 0 when it was not since Started
-	Due        time.Duration // when TimerRestart fires, if Waiting
+	Due        time.Duration // when TimerRestart fires, if Waiting; after a short life, before when nothing starts
 	KillDue    time.Duration // when TimerKill fires, if Stopped
 	FinishDue  time.Duration // when TimerFinish fires, if armed since the last start
 	DrainDue   time.Duration // likewise TimerDrain
@@ -185,10 +189,10 @@ func (m *Machine) boot(p *Policy, ev *Event, a *Actions) {
 		return
 	}
 	m.Booted, m.First = true, true
-	m.Facts = ev.Facts
+	m.Facts, m.Needy = ev.Facts, ev.Veto
 	m.Since, m.ReadySince = ev.At.Wall, ev.At.Wall
 	m.Started = ev.At.Mono - max(p.Pause, p.DeafFor)
-	m.Want = status.WantUp
+	m.Want = m.Facts.wish()
 	if ev.Facts.Down {
 		m.Want = status.WantDown
 		a.add(Action{Kind: Announce})
@@ -204,7 +208,7 @@ func (m *Machine) boot(p *Policy, ev *Event, a *Actions) {
 // there are any.
 func (m *Machine) start(p *Policy, at Instant, a *Actions) {
 	m.endWait(a)
-	if m.Needy || m.Loaded {
+	if m.blocked() {
 		if m.Phase != PhaseHeld {
 			m.Phase = PhaseHeld
 			a.add(Action{Kind: Announce})
@@ -233,6 +237,9 @@ func (m *Machine) start(p *Policy, at Instant, a *Actions) {
 
 func (m *Machine) ask(a *Actions) {
 	m.Asked, m.Slow = true, false
+	if m.Script == ScriptRun {
+		m.Renew, m.Prompt, m.Again = false, false, false
+	}
 	m.Life++
 	a.add(Action{Kind: Spawn, Script: m.Script, Life: m.Life})
 }
@@ -276,11 +283,12 @@ func (m *Machine) started(p *Policy, ev *Event, a *Actions) {
 	m.Since, m.Started, m.Ready = ev.At.Wall, ev.At.Mono, 0
 	a.add(Action{Kind: Announce})
 	a.add(Action{Kind: Emit, Byte: byte(ChangeUp)})
+	m.timeBounce(p, ev.At, a)
 	if p.ReadyFor > 0 {
 		a.add(Action{Kind: Arm, Timer: TimerReady, After: p.ReadyFor})
 	}
 	switch {
-	case m.Want == status.WantDown || m.Shutdown || m.Exiting && p.ExitStops:
+	case m.unwanted(p):
 		m.stop(p, ev.At, a) // told so while the start was under way
 	case m.Draining:
 		m.armDrain(p, ev.At, a)
@@ -363,6 +371,10 @@ func (m *Machine) died(p *Policy, ev *Event, a *Actions) {
 	if p.ReadyFor > 0 {
 		a.add(Action{Kind: Disarm, Timer: TimerReady})
 	}
+	if m.Timed {
+		m.Timed = false
+		a.add(Action{Kind: Disarm, Timer: TimerBounce})
+	}
 	if m.Draining {
 		a.add(Action{Kind: Disarm, Timer: TimerDrain})
 	}
@@ -383,9 +395,12 @@ func (m *Machine) ended(p *Policy, st WaitStatus, at Instant, a *Actions) {
 			m.fail()
 		}
 	}
-	if p.PermanentOf == m.Script && st.Code() == p.Permanent {
+	if p.PermanentOf == m.Script && st.Code() == p.Permanent ||
+		m.Script == ScriptRun && st.Code() == p.PermanentRun && p.PermanentRun >= 0 {
 		m.fail()
 	}
+	m.judge(p, at)
+	m.Renew = false
 	finish := p.FinishScript && m.Facts.Finish != Absent
 	if !finish || !p.FinishKeepsTime {
 		m.Since = at.Wall
@@ -435,7 +450,7 @@ func (m *Machine) rest(p *Policy, at Instant, a *Actions) {
 	case m.Exiting && !(p.StartStopScripts && m.Want != status.WantUp && last != ScriptStart):
 		m.gone(a)
 	case last == ScriptStart && !m.First && !m.Failed && !stopped && !m.Exiting,
-		m.Want == status.WantUp && !m.Failed:
+		(m.Want == status.WantUp || m.onceMore()) && !m.Failed:
 		m.again(p, at, a)
 	default:
 		m.windUp(p, at, a)
@@ -444,7 +459,10 @@ func (m *Machine) rest(p *Policy, at Instant, a *Actions) {
 
 // again starts run, at once or after what is left of the pause.
 func (m *Machine) again(p *Policy, at Instant, a *Actions) {
-	d := m.pause(p, at.Mono)
+	d := max(m.pause(p, at.Mono), m.delay(p, at.Mono))
+	if m.Facts.Lacking {
+		d = 0 // it is held, and has no history once it is not
+	}
 	if d <= 0 && !p.AnnounceDeaths {
 		// What is published next is the new pid: one write for both changes.
 		m.start(p, at, a)
@@ -461,6 +479,9 @@ func (m *Machine) again(p *Policy, at Instant, a *Actions) {
 
 // pause is how long after a death the next start has to wait.
 func (m *Machine) pause(p *Policy, now time.Duration) time.Duration {
+	if m.Prompt {
+		return 0
+	}
 	switch p.Rule {
 	case FullIfShort:
 		if now-m.Started < p.Pause {
@@ -484,7 +505,7 @@ func (m *Machine) windUp(p *Policy, at Instant, a *Actions) {
 		m.ask(a)
 		return
 	}
-	m.RanStop, m.Idle = true, false
+	m.RanStop, m.Idle, m.Prompt = true, false, false
 	if m.Exiting {
 		m.gone(a)
 		return
@@ -504,8 +525,10 @@ func (m *Machine) gone(a *Actions) {
 // stop tells the process to end: TERM and CONT, preceded and followed by control
 // scripts where there are any.
 func (m *Machine) stop(p *Policy, at Instant, a *Actions) {
-	m.Phase = PhaseStopping
 	m.armKill(p, at, a)
+	if m.Consulting == 0 || m.Consulting == 't' {
+		m.Phase = PhaseStopping
+	}
 	if m.consult(p, 't', a) {
 		return
 	}
@@ -566,16 +589,21 @@ func (m *Machine) consulted(p *Policy, ev *Event, a *Actions) {
 	}
 	switch letter {
 	case 't':
+		sig := syscall.SIGTERM
+		if m.Phase == PhaseStopping {
+			sig = p.StopSignal
+		}
 		if !ev.Veto {
 			m.GotTerm = true
-			a.add(Action{Kind: Signal, Signal: p.StopSignal, PID: m.PID})
+			a.add(Action{Kind: Signal, Signal: sig, PID: m.PID})
 		}
 		if m.Phase == PhaseStopping {
 			m.Paused = false
 			a.add(Action{Kind: Signal, Signal: syscall.SIGCONT, PID: m.PID})
-			if m.Exiting && p.ExitStops {
+			switch {
+			case m.Exiting && p.ExitStops:
 				m.consult(p, 'x', a)
-			} else {
+			case !m.wanted():
 				m.consult(p, 'd', a)
 			}
 		}
@@ -587,7 +615,7 @@ func (m *Machine) consulted(p *Policy, ev *Event, a *Actions) {
 			a.add(Action{Kind: Signal, Signal: sig, PID: m.PID})
 		}
 	}
-	if m.Shutdown && m.Phase != PhaseStopping {
+	if m.Phase != PhaseStopping && m.unwanted(p) {
 		m.stop(p, ev.At, a)
 	}
 }
@@ -611,7 +639,7 @@ func (m *Machine) timer(p *Policy, ev *Event, a *Actions) {
 		}
 		m.kill(TimerKill, &m.KillDue, ev.At, a)
 	case TimerFinish:
-		if m.Script == ScriptFinish && m.PID != 0 {
+		if m.Script == ScriptFinish && m.PID != 0 && p.FinishFor > 0 {
 			m.kill(TimerFinish, &m.FinishDue, ev.At, a)
 		}
 	case TimerDrain:
@@ -622,6 +650,8 @@ func (m *Machine) timer(p *Policy, ev *Event, a *Actions) {
 		// Nothing to do: who waits for readiness has the time-out himself.
 	case TimerControl:
 		// The owner reads the control FIFO after every event.
+	case TimerBounce:
+		m.bounce(p, ev.At, a)
 	}
 }
 
@@ -646,10 +676,10 @@ func (m *Machine) ready(ev *Event, a *Actions) {
 // holdOrRelease lets a held service start, or holds one that waits to.
 func (m *Machine) holdOrRelease(p *Policy, at Instant, a *Actions) {
 	switch {
-	case m.Phase == PhaseHeld && !m.Needy && !m.Loaded:
+	case m.Phase == PhaseHeld && !m.blocked():
 		m.Phase = PhaseDown
 		m.start(p, at, a)
-	case m.Phase == PhaseDown && m.Waiting && (m.Needy || m.Loaded):
+	case m.Phase == PhaseDown && m.Waiting && m.blocked():
 		m.start(p, at, a) // which finds that it must not
 	}
 }
@@ -671,10 +701,18 @@ func (m *Machine) load(p *Policy, ev *Event, a *Actions) {
 }
 
 func (m *Machine) facts(p *Policy, ev *Event, a *Actions) {
-	m.Facts = ev.Facts
+	lacked := m.Facts.Lacking
+	switch changed := m.know(&ev.Facts); {
+	case changed:
+		m.renew(p, ev.At, a)
+	case m.Facts.Lacking && !lacked:
+		m.replace(p, ev.At, a)
+	}
+	m.holdOrRelease(p, ev.At, a)
+	m.timeBounce(p, ev.At, a)
 	// A script that could not be executed, and changed, is worth another try at
 	// once. Nothing ran, so starts keep their distance.
-	if ev.Flag && m.Unfit && m.Phase == PhaseDown && m.Waiting {
+	if ev.Flag && m.Unfit && m.Phase == PhaseDown && (m.Waiting || m.finishedOnce()) {
 		m.start(p, ev.At, a)
 	}
 }

@@ -72,8 +72,9 @@ const (
 	LettersLog                             // L l: encore
 )
 
-// Policy is everything in which the dialects differ. The machine branches on
-// these fields and never on a dialect's name.
+// Policy is everything in which the dialects differ, and what single service
+// directories may have otherwise. The machine branches on these fields and never on a
+// dialect's name.
 type Policy struct {
 	Dialect Dialect
 	Letters Letters
@@ -102,6 +103,12 @@ type Policy struct {
 	// is ScriptFinish (s6: 125), of run if it is ScriptRun (encore: 100).
 	Permanent   int
 	PermanentOf Script
+	// PermanentRun is an exit code of run that does so in any dialect; -1: none.
+	PermanentRun int
+
+	// Who lived for less than MinUptime is started again RestartDelay after its end.
+	MinUptime, RestartDelay time.Duration
+	Bounce                  time.Duration // the age at which run is ended and started anew; 0: none
 
 	StopSignal    syscall.Signal // for d, and the first step of a shutdown
 	KillAfter     time.Duration  // from a stop to KILL; 0: never
@@ -149,7 +156,7 @@ func PolicyFor(d Dialect) Policy {
 	p := Policy{
 		Dialect: d, Letters: LettersDaemontools | LettersMore,
 		Rule: AfterStart, Pause: onePause,
-		Permanent: -1, StopSignal: syscall.SIGTERM,
+		Permanent: -1, PermanentRun: -1, StopSignal: syscall.SIGTERM,
 		ShutdownAfter: shutdownAfter, DrainFor: shutdownAfter,
 	}
 	switch d {

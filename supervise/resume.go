@@ -14,15 +14,27 @@ import (
 // leave no trace; one that was under way is run again.
 func (m *Machine) resumed(p *Policy, ev *Event, a *Actions) {
 	m.Restored = false
-	m.Facts = ev.Facts
-	m.Needy, m.Removed = false, false
+	changed := m.know(&ev.Facts)
+	m.Needy, m.Removed = ev.Veto, false
 	if m.Shutdown && !ev.Exec {
 		// Whoever starts a supervisor again wants its services.
-		m.Shutdown, m.Exiting, m.Draining, m.Failed, m.Want = false, false, false, false, status.WantUp
-		if ev.Facts.Down {
+		m.Shutdown, m.Exiting, m.Draining, m.Failed, m.Want = false, false, false, false, m.Facts.wish()
+		m.Again = m.Want == status.WantOnce
+		if m.Facts.Down {
 			m.Want = status.WantDown
 		}
 	}
+	m.goOn(p, ev, a)
+	switch {
+	case changed:
+		m.renew(p, ev.At, a)
+	case m.Facts.Lacking:
+		m.replace(p, ev.At, a)
+	}
+}
+
+// goOn is the part of resumed that is about the process.
+func (m *Machine) goOn(p *Policy, ev *Event, a *Actions) {
 	was := *m
 	m.Asked, m.Slow, m.Waiting, m.Stopped, m.Loaded = false, false, false, false, false
 	m.Consulting, m.PID = 0, 0
@@ -56,6 +68,7 @@ func (m *Machine) Awaits(life uint32) bool {
 // missed tells that it does not even know that it was asked for.
 func (m *Machine) overtaken(was *Machine, missed bool, ev *Event) {
 	m.Life, m.Script, m.Unsettled = ev.Life, ev.Script, false
+	m.Renew, m.Prompt, m.Again = false, false, false
 	if ev.Script == ScriptFinish || ev.Script == ScriptStop {
 		if missed && was.alive() {
 			m.Deaths++
@@ -106,9 +119,9 @@ func (m *Machine) resumeAlive(p *Policy, was *Machine, at Instant, a *Actions) {
 	if was.Loaded && !m.Paused {
 		a.add(Action{Kind: Signal, Signal: syscall.SIGCONT, PID: m.PID})
 	}
-	unwanted := m.Want == status.WantDown || m.Shutdown || m.Exiting && p.ExitStops
+	m.timeBounce(p, at, a)
 	switch letter := was.Consulting; {
-	case unwanted && (m.Phase != PhaseStopping || letter == 't'):
+	case m.unwanted(p) && (m.Phase != PhaseStopping || letter == 't'):
 		m.stop(p, at, a)
 	case letter != 0 && letter != 'u' && !m.consult(p, letter, a):
 		if sig := signalOf(p, letter); sig != 0 {
@@ -134,8 +147,8 @@ func (m *Machine) resumeVacant(p *Policy, was *Machine, at Instant, a *Actions) 
 		m.start(p, at, a)
 	case was.Waiting:
 		a.add(Action{Kind: Announce})
-		m.wait(min(max(was.Due-at.Mono, 0), max(p.Pause, forkRetryMax)), at, a)
-	case m.Phase == PhaseDown && m.Want == status.WantUp && !m.Failed && !m.Exiting:
+		m.wait(min(max(was.Due-at.Mono, 0), max(p.Pause, p.RestartDelay, forkRetryMax)), at, a)
+	case m.Phase == PhaseDown && (m.Want == status.WantUp || m.onceMore()) && !m.Failed && !m.Exiting:
 		m.again(p, at, a)
 	default:
 		a.add(Action{Kind: Announce})

@@ -12,11 +12,12 @@ import (
 // twice, nothing is forgotten, and a shutdown still leads to the end.
 func TestResumeFromEveryState(t *testing.T) {
 	t.Parallel()
-	for _, p := range walkPolicies() {
+	for _, w := range walks() {
+		p := w.Policy
 		t.Run(p.Dialect.String(), func(t *testing.T) {
 			t.Parallel()
 			resumed := 0
-			for _, n := range visit(t, p, nil) {
+			for _, n := range w.nodes(t) {
 				if !n.m.Booted || n.m.Phase == PhaseGone {
 					continue
 				}
@@ -24,6 +25,12 @@ func TestResumeFromEveryState(t *testing.T) {
 					resume(t, p, n.m, ev)
 					ev.Exec = true
 					resume(t, p, n.m, ev)
+					if extended(p) {
+						ev.Veto, ev.Facts.Content = true, 2
+						resume(t, p, n.m, ev)
+						ev.Veto, ev.Facts.Lacking = false, true
+						resume(t, p, n.m, ev)
+					}
 					resumed++
 				}
 			}
@@ -132,6 +139,7 @@ func TestStateRoundTrip(t *testing.T) {
 		Booted: true, Stopped: true, Exiting: true, Paused: true, GotTerm: true, First: true, Loaded: true,
 		Life: 1 << 31, PID: 4194304, Last: UnknownEnd, Deaths: 5, Since: -1, ReadySince: 2, Started: 3,
 		Ready: 4, Due: 5, KillDue: 6, FinishDue: 7, DrainDue: 8,
+		Renew: true, Prompt: true, Again: true, Facts: Facts{Content: 1 << 63},
 	}
 	b := m.AppendState(nil)
 	if len(b) != StateSize {

@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -41,7 +42,7 @@ type Port interface {
 // else only posts, and never waits.
 type Service struct {
 	port   Port
-	policy *Policy
+	policy atomic.Pointer[Policy]
 
 	mu      sync.Mutex
 	box     []Event
@@ -59,9 +60,17 @@ type Service struct {
 
 // Init sets the service up before Run. The policy is shared and not written to.
 func (s *Service) Init(port Port, policy *Policy) {
-	s.port, s.policy = port, policy
+	s.port = port
+	s.policy.Store(policy)
 	s.wake = make(chan struct{}, 1)
 }
+
+// SetPolicy has the service follow another policy from the next event on, which should
+// be an EvFacts.
+func (s *Service) SetPolicy(p *Policy) { s.policy.Store(p) }
+
+// Policy is what the service follows.
+func (s *Service) Policy() *Policy { return s.policy.Load() }
 
 // Restore sets a machine up that was saved, before Run. EvResumed has to be the
 // first event.
@@ -285,7 +294,7 @@ func (s *Service) readControl(dying bool) (again bool) {
 			return false
 		}
 		now := s.port.Now()
-		wait, forever := s.machine.HoldsControl(s.policy, now.Mono)
+		wait, forever := s.machine.HoldsControl(s.Policy(), now.Mono)
 		if forever {
 			return false
 		}
@@ -301,11 +310,11 @@ func (s *Service) readControl(dying bool) (again bool) {
 			s.unread = false
 			return false
 		}
-		if s.policy.Letters&LettersEncore != 0 && (b == '+' || b == '=') {
+		if s.Policy().Letters&LettersEncore != 0 && (b == '+' || b == '=') {
 			group = b == '+'
 			continue
 		}
-		if s.policy.Letters&LettersLog != 0 && (b == 'L' || b == 'l') {
+		if s.Policy().Letters&LettersLog != 0 && (b == 'L' || b == 'l') {
 			log = b == 'L'
 			continue
 		}
@@ -334,7 +343,7 @@ var scratches = sync.Pool{New: func() any { return new(scratch) }}
 // take runs one event through the machine and carries out what follows.
 func (s *Service) take(x *scratch) {
 	x.machine, x.actions.n = s.machine, 0
-	x.machine.step(s.policy, &x.event, &x.actions)
+	x.machine.step(s.Policy(), &x.event, &x.actions)
 	s.machine = x.machine
 	for i := range x.actions.All() {
 		s.do(&x.actions.list[i])

@@ -19,12 +19,13 @@ const stateVersion = 1
 // to come.
 var ErrState = errors.New("not a saved state")
 
-// flags are the booleans that outlive a supervisor, in the order of their bits.
-func (m *Machine) flags() [17]*bool {
+// flags are the booleans that outlive a supervisor, in the order of their bits. Bits that
+// a former program did not know are zero in what it saved.
+func (m *Machine) flags() [20]*bool {
 	return [...]*bool{
 		&m.Booted, &m.Asked, &m.Waiting, &m.Stopped, &m.Unsettled, &m.Exiting, &m.Shutdown,
 		&m.Draining, &m.Removed, &m.Paused, &m.GotTerm, &m.Failed, &m.Unfit, &m.Idle, &m.First,
-		&m.RanStop, &m.Loaded,
+		&m.RanStop, &m.Loaded, &m.Renew, &m.Prompt, &m.Again,
 	}
 }
 
@@ -34,7 +35,7 @@ func (m *Machine) flags() [17]*bool {
 //	0 version, phase, script, want, consulting, failures, 0, 0
 //	8 flags, pid, last, deaths, life, 0 (32 bits each)
 //	32 since, ready since, started, ready, due, kill due, finish due, drain due,
-//	   0 (64 bits each)
+//	   content (64 bits each)
 func (m *Machine) AppendState(b []byte) []byte {
 	o := binary.NativeEndian
 	b = append(b, stateVersion, byte(m.Phase), byte(m.Script), byte(m.Want), m.Consulting, m.Failures, 0, 0)
@@ -48,7 +49,7 @@ func (m *Machine) AppendState(b []byte) []byte {
 		b = o.AppendUint32(b, x)
 	}
 	for _, x := range [...]int64{m.Since, m.ReadySince, int64(m.Started), int64(m.Ready), int64(m.Due),
-		int64(m.KillDue), int64(m.FinishDue), int64(m.DrainDue), 0} {
+		int64(m.KillDue), int64(m.FinishDue), int64(m.DrainDue), int64(m.Facts.Content)} {
 		b = o.AppendUint64(b, uint64(x))
 	}
 	return b
@@ -74,6 +75,7 @@ func DecodeState(b []byte) (Machine, error) {
 	m.Since, m.ReadySince = at(0), at(1)
 	m.Started, m.Ready, m.Due = time.Duration(at(2)), time.Duration(at(3)), time.Duration(at(4))
 	m.KillDue, m.FinishDue, m.DrainDue = time.Duration(at(5)), time.Duration(at(6)), time.Duration(at(7))
+	m.Facts.Content = uint64(at(8))
 	m.Restored = true
 	if !m.consistent() {
 		return Machine{}, ErrState
@@ -83,8 +85,8 @@ func DecodeState(b []byte) (Machine, error) {
 
 // Unsaved is the machine of a service whose process is known, but of which no state
 // was saved: it was cut off during its first start.
-func Unsaved() Machine {
-	return Machine{Booted: true, Restored: true, First: true, Want: status.WantUp}
+func Unsaved(f Facts) Machine {
+	return Machine{Booted: true, Restored: true, First: true, Want: f.wish()}
 }
 
 // consistent tells whether a machine is in a state that Step could have left.

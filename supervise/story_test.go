@@ -290,6 +290,184 @@ var stories = map[string]story{
 			"met: spawn-run",
 		},
 	},
+	"a shutdown while a control script runs stops after it": {
+		dialect: Runit, facts: Facts{Controls: Present},
+		steps: []string{
+			"boot: announce consult-u", "consulted: spawn-run", "started: announce up",
+			"control h: consult-h", "shutdown: arm-kill-10s announce", "consulted: HUP consult-t",
+			"consulted: TERM CONT consult-x announce", "exit 0: disarm-kill down announce", "consulted: announce x close",
+		},
+	},
+	"down-signal": {
+		dialect: Runit, facts: Facts{Controls: Present}, tweak: func(p *Policy) { p.StopSignal = syscall.SIGINT },
+		steps: []string{
+			"boot: announce consult-u", "consulted: spawn-run", "started: announce up",
+			"control t: consult-t", "consulted: TERM announce", // which is what t means
+			"control d: consult-t announce", "consulted: INT CONT consult-d announce",
+		},
+	},
+	"permanent-status": {
+		dialect: S6, facts: Facts{Finish: Present}, tweak: func(p *Policy) { p.PermanentRun = 33 },
+		steps: []string{
+			"boot: spawn-run", "started: announce up", "exit 33: down announce spawn-finish",
+			"started: arm-finish-5s announce", "exit 0: disarm-finish announce D",
+			"+5s control u: announce spawn-run", "started: announce up",
+			"+5s exit 32: down announce spawn-finish", "started: arm-finish-5s announce",
+			"exit 0: disarm-finish announce D arm-restart-1s",
+		},
+	},
+	"permanent-status is no signal": {
+		dialect: Daemontools, tweak: func(p *Policy) { p.PermanentRun = 9 },
+		steps: []string{
+			"boot: spawn-run", "started: announce up", "+5s signal 9: down spawn-run", "started: announce up",
+			"+5s exit 9: down announce D",
+		},
+	},
+	"min-uptime, restart-delay": {
+		dialect: Daemontools, tweak: tenSeconds,
+		steps: []string{
+			"boot: spawn-run", "started: announce up",
+			"+9999ms exit 0: down announce D arm-restart-10s", "+10s restart: spawn-run", "started: announce up",
+			"+10s exit 0: down spawn-run", "started: announce up",
+			// Whoever ended it.
+			"+2s control t: TERM announce", "signal 15: down announce D arm-restart-10s",
+			"control u: announce", "control d: disarm-restart announce D",
+			"+4s control u: arm-restart-6s announce",
+		},
+	},
+	"min-uptime with a finish script: from the end of run": {
+		dialect: Runit, facts: Facts{Finish: Present}, tweak: tenSeconds,
+		steps: []string{
+			"boot: spawn-run", "started: announce up",
+			"+8s exit 0: down announce spawn-finish", "started: announce", "+3s exit 0: announce D arm-restart-7s",
+		},
+	},
+	"min-uptime: what cannot be executed waits as well": {
+		dialect: Daemontools, tweak: tenSeconds,
+		steps: []string{
+			"boot: spawn-run", "noexec: down announce D arm-restart-10s", "changed: disarm-restart spawn-run",
+		},
+	},
+	"min-uptime does not shorten the distance of two starts": {
+		dialect: Daemontools, tweak: func(p *Policy) { p.MinUptime = 10 * time.Second },
+		steps: []string{
+			"boot: spawn-run", "started: announce up", "+300ms exit 0: down announce D arm-restart-700ms",
+		},
+	},
+	"once": {
+		dialect: Daemontools, facts: Facts{Once: true},
+		steps: []string{
+			"boot: spawn-run", "started: announce up", "exit 1: down announce D", "changed:",
+			"control o: arm-restart-1s announce", "+1s restart: spawn-run", "started: announce up",
+			"control u: announce", "+5s exit 0: down spawn-run",
+		},
+	},
+	"once, with down": {
+		dialect: Daemontools, facts: Facts{Once: true, Down: true},
+		steps: []string{"boot: announce", "control o: announce spawn-run"},
+	},
+	"once: run that came later is still run": {
+		dialect: Daemontools, facts: Facts{Once: true},
+		steps: []string{
+			"boot: spawn-run", "noexec: down announce D", "changed once: spawn-run", "started: announce up",
+			"+2s exit 0: down announce D", "changed once:",
+		},
+	},
+	"once: the kernel's refusal is no run": {
+		dialect: Daemontools, facts: Facts{Once: true},
+		steps: []string{"boot: spawn-run", "nofork: arm-restart-1s announce", "+1s restart: spawn-run"},
+	},
+	"bounce": {
+		dialect: Daemontools, tweak: func(p *Policy) { p.Bounce = time.Minute; tenSeconds(p); p.KillAfter = 10 * time.Second },
+		steps: []string{
+			"boot: spawn-run", "started: announce up arm-bounce-1m0s",
+			"+1m timer bounce: arm-kill-10s TERM CONT announce",
+			"timer kill: KILL CONT arm-kill-5s",
+			"signal 9: disarm-kill down spawn-run", "started: announce up arm-bounce-1m0s",
+			"+5s exit 0: disarm-bounce down announce D arm-restart-10s",
+		},
+	},
+	"bounce: even if that is quicker than starts may follow each other": {
+		dialect: Runit, tweak: func(p *Policy) { p.Bounce = 500 * time.Millisecond; tenSeconds(p) },
+		steps: []string{
+			"boot: spawn-run", "started: announce up arm-bounce-500ms", "+500ms timer bounce: TERM CONT announce",
+			"signal 15: down announce D spawn-run", "noexec: down announce D arm-restart-10s",
+		},
+	},
+	"bounce is t and not d, and waits for a control script": {
+		dialect: Runit, facts: Facts{Controls: Present}, tweak: func(p *Policy) { p.Bounce = time.Minute },
+		steps: []string{
+			"boot: announce consult-u", "consulted: spawn-run", "started: announce up arm-bounce-1m0s",
+			"control h: consult-h", "+1m timer bounce: announce", "consulted: HUP consult-t",
+			"consulted: TERM CONT announce", "signal 15: down announce D announce consult-u",
+		},
+	},
+	"bounce of what runs once ends it": {
+		dialect: Daemontools, facts: Facts{Once: true}, tweak: func(p *Policy) { p.Bounce = time.Minute },
+		steps: []string{
+			"boot: spawn-run", "started: announce up arm-bounce-1m0s", "+1m timer bounce: TERM CONT announce",
+			"signal 15: down announce D",
+		},
+	},
+	"bounce: a d in between is obeyed": {
+		dialect: Daemontools, tweak: func(p *Policy) { p.Bounce = time.Minute },
+		steps: []string{
+			"boot: spawn-run", "started: announce up arm-bounce-1m0s", "+1m timer bounce: TERM CONT announce",
+			"control d: TERM CONT announce", "signal 15: down announce D",
+		},
+	},
+	"depends: a change restarts": {
+		dialect: Daemontools, facts: Facts{Content: 1}, tweak: tenSeconds,
+		steps: []string{
+			"boot: spawn-run", "started: announce up", "content 1:",
+			"+20s content 2: TERM CONT announce", "content 3:", "signal 15: down spawn-run", "started: announce up",
+			"content 4: TERM CONT announce", "signal 15: down announce D arm-restart-10s", // the ten-second rule included
+			"+3s content 5: disarm-restart spawn-run", // but nobody has to wait with a definition that has no history
+			"content 6:", "started: announce up TERM CONT",
+		},
+	},
+	"depends: down while a file is unreadable": {
+		dialect: Daemontools, facts: Facts{Content: 1},
+		steps: []string{
+			"boot: spawn-run", "started: announce up", "+2s lacking: TERM CONT announce", "lacking:",
+			"signal 15: down announce", "content 1: spawn-run", "started: announce up",
+			"+2s exit 0: down spawn-run", "lacking:", "started: announce up TERM CONT",
+			"content 1:", "signal 15: down announce D arm-restart-1s", "lacking: disarm-restart announce",
+		},
+	},
+	"depends: no pause once it is readable again": {
+		dialect: Daemontools, facts: Facts{Content: 1}, tweak: tenSeconds,
+		steps: []string{
+			"boot: spawn-run", "started: announce up", "+2s lacking: TERM CONT announce",
+			"signal 15: down announce", "+1s content 1: spawn-run", "started: announce up",
+			"exit 0: down announce D arm-restart-10s", "lacking: disarm-restart announce", "content 1: spawn-run",
+		},
+	},
+	"depends: unreadable at boot": {
+		dialect: Daemontools, facts: Facts{Lacking: true},
+		steps: []string{"boot: announce", "content 7: spawn-run", "started: announce up"},
+	},
+	"depends: what runs once does so again": {
+		dialect: Daemontools, facts: Facts{Content: 1, Once: true},
+		steps: []string{
+			"boot: spawn-run", "started: announce up", "+2s exit 0: down announce D", "content-once 1:",
+			"content-once 2: spawn-run", "started: announce up", "content-once 3: TERM CONT announce",
+			"+2s signal 15: down spawn-run", "started: announce up", "+2s exit 0: down announce D",
+		},
+	},
+	"depends: a wish for down stays": {
+		dialect: Daemontools, facts: Facts{Content: 1},
+		steps: []string{
+			"boot: spawn-run", "started: announce up", "+2s control d: TERM CONT announce",
+			"content 2:", "signal 15: down announce D", "content 3:", "lacking:", "content 4:",
+		},
+	},
+	"held back by order": {
+		dialect: Daemontools,
+		steps: []string{
+			"boot-held: announce", "control d: announce D", "control u: announce announce", "met: spawn-run", "started: announce up",
+		},
+	},
 	"load above the limit suspends": {
 		dialect: Common,
 		steps: []string{
@@ -297,6 +475,9 @@ var stories = map[string]story{
 		},
 	},
 }
+
+// tenSeconds is the rule of pmtr.
+func tenSeconds(p *Policy) { p.MinUptime, p.RestartDelay = 10*time.Second, 10*time.Second }
 
 func TestStories(t *testing.T) {
 	t.Parallel()
@@ -376,8 +557,14 @@ func parseEvent(t *testing.T, text string, now *time.Duration, pid *int32, m Mac
 		}
 	case "consulted", "vetoed":
 		return Event{Kind: EvConsulted, Veto: words[0] == "vetoed"}
+	case "boot-held":
+		return Event{Kind: EvBoot, Veto: true}
 	case "changed":
-		return Event{Kind: EvFacts, Flag: true}
+		return Event{Kind: EvFacts, Flag: true, Facts: Facts{Once: len(words) > 1}}
+	case "content", "content-once":
+		return Event{Kind: EvFacts, Facts: Facts{Content: uint64(number()), Once: words[0] == "content-once"}}
+	case "lacking":
+		return Event{Kind: EvFacts, Facts: Facts{Lacking: true}}
 	case "ready":
 		return Event{Kind: EvReady}
 	case "slow":
@@ -397,7 +584,7 @@ func parseEvent(t *testing.T, text string, now *time.Duration, pid *int32, m Mac
 	return Event{}
 }
 
-var timerNames = [Timers]string{"restart", "kill", "finish", "ready", "drain", "control"}
+var timerNames = [Timers]string{"restart", "kill", "finish", "ready", "drain", "control", "bounce"}
 
 var signalNames = map[syscall.Signal]string{
 	syscall.SIGTERM: "TERM", syscall.SIGCONT: "CONT", syscall.SIGSTOP: "STOP", syscall.SIGKILL: "KILL",

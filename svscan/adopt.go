@@ -66,7 +66,7 @@ func (u *unit) takeOver(left *handoff.Unit) (err error) {
 		ev.Kind = supervise.EvResumed
 		m = j.State
 		if !m.Booted {
-			m = supervise.Unsaved()
+			m = supervise.Unsaved(ev.Facts)
 		}
 		if writes = u.wroteLog(&m, j); !writes {
 			if p, err = u.findProcess(&j.Mark, &ev); err != nil {
@@ -75,6 +75,7 @@ func (u *unit) takeOver(left *handoff.Unit) (err error) {
 		}
 		u.Restore(m)
 	}
+	ev.Veto = u.heldBack(&m)
 	if writes {
 		ev.PID, ev.Life, ev.Script, ev.Flag = int32(os.Getpid()), m.Life, m.Script, true
 	}

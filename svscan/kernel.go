@@ -132,7 +132,8 @@ type kernel struct {
 	table   reap.Table
 	spawner *spawn.Spawner
 	pump    *pump.Pump
-	dirs    *watch.Dirs // nil: nothing is watched
+	dirs    *watch.Dirs  // nil: nothing is watched
+	files   *watch.Files // that services depend on; nil: none; under mu
 	disk    [disks]lane.Lane[diskJob, struct{}]
 	reports *reporter
 	run     *spawn.Program
@@ -160,6 +161,7 @@ type kernel struct {
 	made      int           // units, so as to spread them over the disk lanes
 	watched   map[int]*unit // by watch
 	unwatched bool          // and said so
+	polls     bool          // what services depend on, and said so
 	uncaged   error         // why there was no cgroup, as it was reported
 }
 
@@ -374,6 +376,9 @@ func (k *kernel) instant(t time.Time) supervise.Instant {
 	return supervise.Instant{Mono: k.offset + t.Sub(k.began), Wall: t.UnixNano()}
 }
 
+// report is called in so many places that it would fill them.
+//
+//go:noinline
 func (k *kernel) report(c Class, service, verb, object string, err error) {
 	k.reports.post(Report{c, service, verb, object, err})
 }
@@ -383,6 +388,9 @@ func (k *kernel) deliver(token uint64) {
 	switch token {
 	case dirsToken:
 		k.dirs.Read(k.dirChanged)
+		return
+	case filesToken:
+		k.watchFiles(false).Read(k.fileChanged)
 		return
 	case anchorToken:
 		k.hearAnchor()
@@ -424,6 +432,8 @@ func (k *kernel) dirChanged(wd int, name []byte) {
 			if u != nil {
 				u.entryChanged("run")
 				u.entryChanged("log")
+				u.entryChanged("bounce")
+				u.entryChanged("depends")
 			}
 		}
 		return
@@ -469,6 +479,9 @@ func (k *kernel) attach(u *unit) error {
 }
 
 func (k *kernel) detach(u *unit) {
+	if files := k.watchFiles(false); files != nil {
+		_ = files.Set(u.token, nil)
+	}
 	k.mu.Lock()
 	k.units[u.token] = nil
 	k.free = append(k.free, u.token)

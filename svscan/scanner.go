@@ -63,6 +63,7 @@ type Scanner struct {
 	keeping    keeping
 	logService *logService
 	ending     ending
+	line       []*entry // in the order of their ranks, as long as others wait for them
 
 	settled *time.Timer // trims when no service was added for a while
 	again   *time.Timer // the next scan that is due, if any
@@ -96,6 +97,7 @@ type entry struct {
 	rest    [2]int                         // the feed's second pipe, or -1; under the kernel's mu
 	lingers *servicedir.Dir                // of the service, which has ended, until its log service has, too
 	extra   int                            // descriptors that it takes
+	place   *place                         // in the order of first starts; nil: none
 	mirror  *mirror
 }
 
@@ -143,6 +145,7 @@ const (
 	msgDrain                        // see whether a script log has read everything
 	msgControl                      // obey a letter for the one service
 	msgBequeath                     // leave everything to a process of its own
+	msgTurn                         // a service has come further whose first start others wait for
 )
 
 // matters tells whether a message is about more than what can be found out again.
@@ -311,6 +314,8 @@ func (s *Scanner) handle(m message) (scan bool) {
 		s.controlOne(m.letter)
 	case msgBequeath:
 		s.bequeath(m.stop)
+	case msgTurn:
+		s.moveUp()
 	case msgKeeper:
 		s.keeperGone(m.keeper)
 	case msgKeep:
@@ -408,6 +413,7 @@ func (s *Scanner) scan() {
 	switch {
 	case !s.adopting:
 		s.seekMain()
+		s.moveUp()
 	case s.opening == 0:
 		s.scanned = time.Now()
 		s.adopted()
@@ -536,6 +542,8 @@ func (s *Scanner) look(scanDir int, name string, first bool, said map[string]str
 	e := s.entries[id]
 	if e == nil {
 		e = s.enter(id)
+		e.name = name
+		s.rankOf(e, scanDir, name)
 	} else if e.seen == s.serial {
 		return // another name of a directory already met
 	}
@@ -801,9 +809,12 @@ func (s *Scanner) opened(u *unit, err error) {
 		e.present = e.present && !s.k.config.Heir
 		s.advance(e)
 		s.drop(e)
+		s.moveUp()
 		return
 	}
 	x.up, x.fault, x.retry = true, nil, time.Time{}
+	s.takeTurn(u)
+	defer s.moveUp()
 	s.settled.Reset(settleAfter)
 	s.mirrorName(e)
 	if !e.present {
@@ -844,6 +855,7 @@ func (s *Scanner) closed(u *unit) {
 	s.mirrorWithoutLog(u)
 	s.advance(e)
 	s.drop(e)
+	s.moveUp()
 }
 
 // remake makes a unit anew after a panic, and again each second if it goes on like

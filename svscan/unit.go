@@ -50,6 +50,8 @@ type unit struct {
 	// partner is the log service of a service, and the other way round.
 	partner atomic.Pointer[unit]
 	encore  *encoreUnit
+	ext     *extension  // where the directory has more to say; set under mu
+	inLine  atomic.Bool // the scanner wants to know of the first start
 
 	request *spawn.Request                   // for run, finish and the like: one at a time; made for the first
 	timers  *[supervise.Timers]*time.Timer   // made when the first is armed
@@ -123,6 +125,8 @@ const (
 	jobNeeds         // see whether they do
 	jobLeaf          // see whether it is empty
 	jobState         // only a name for what could not be written
+	jobPolicy        // look at what makes the policy another
+	jobDepends       // look at what the service depends on
 
 	urgentJobs = ^(jobOpen | jobTexts)
 )
@@ -202,7 +206,13 @@ func (u *unit) write(level int) {
 	if todo&jobStatus != 0 {
 		u.writeStatus()
 	}
-	if todo&(jobFacts|jobRunFacts) != 0 {
+	if todo&jobPolicy != 0 {
+		u.lookForPolicy()
+	}
+	if todo&jobDepends != 0 {
+		u.lookAtDepends()
+	}
+	if todo&(jobFacts|jobRunFacts|jobPolicy|jobDepends) != 0 {
 		u.Post(supervise.Event{Kind: supervise.EvFacts, Facts: u.facts(), Flag: todo&jobRunFacts != 0, At: u.Now()})
 		u.mirror()
 	}
@@ -278,6 +288,8 @@ func (u *unit) open() {
 		return
 	}
 	u.lookForNeeds()
+	u.lookForPolicy()
+	u.lookAtDepends()
 	if err := u.takeOver(left); err != nil {
 		u.k.detach(u)
 		d.Close()
@@ -305,6 +317,9 @@ func (u *unit) reportRemade(r servicedir.Remade) {
 func (u *unit) check() {
 	u.mu.Lock()
 	u.order(jobCheck | jobNeeds)
+	if u.wd < 0 {
+		u.order(jobPolicy | jobDepends)
+	}
 	u.mu.Unlock()
 }
 
@@ -339,6 +354,9 @@ func (u *unit) facts() supervise.Facts {
 	if u.wd < 0 && u.dir.Lock >= 0 {
 		f.Finish, f.Controls = supervise.Unknown, supervise.Unknown
 	}
+	if x := u.ext; x != nil {
+		f.Content, f.Lacking = x.content, x.lacking
+	}
 	return f
 }
 
@@ -348,8 +366,10 @@ func (u *unit) entryChanged(name string) {
 	switch name {
 	case "run", "start":
 		j = jobRunFacts
-	case "finish", "stop", "control", "down":
+	case "finish", "stop", "control", "down", "once":
 		j = jobFacts
+	case "depends":
+		j = jobDepends
 	case "cgroup", "lock-fd", servicedir.LogScriptName, "notify", "no-setsid":
 		j = jobNeeds
 	case "log":
@@ -358,7 +378,10 @@ func (u *unit) entryChanged(name string) {
 		}
 		return
 	default:
-		return
+		if !servicedir.SetsPolicy(name) {
+			return
+		}
+		j = jobPolicy
 	}
 	u.mu.Lock()
 	u.order(j)
@@ -672,6 +695,9 @@ func (u *unit) Announce(m *supervise.Machine) {
 	u.announced(&was, m)
 	if u.log {
 		u.entry.gate.see(m)
+	}
+	if u.inLine.Load() {
+		u.entry.scanner.post(message{kind: msgTurn})
 	}
 }
 

@@ -408,6 +408,9 @@ func (s *Scanner) inherit(w *handoff.Will) {
 		e := s.enter(left.ID)
 		e.name, e.pipe, e.inode = left.Name, left.Pipe, left.Inode
 		e.present = s.k.config.Heir
+		if left.Main != nil {
+			s.rankOf(e, left.Main.Dir, ".")
+		}
 		s.keptPipe(e)
 		e.inheritScript(left)
 		if left.Main != nil {

@@ -370,6 +370,7 @@ func Facts(fd int) supervise.Facts {
 	}
 	return supervise.Facts{
 		Down:     exists(fd, "down"),
+		Once:     exists(fd, "once"),
 		NoRun:    !exists(fd, "run"),
 		Finish:   present("finish"),
 		Controls: present("control"),

@@ -238,13 +238,25 @@ func parseJournal(b []byte) *Journal {
 	return j
 }
 
-// sum is FNV-1a.
 func sum(b []byte) uint64 {
-	h := uint64(14695981039346656037)
+	d := NewDigest()
+	d.Add(b)
+	return uint64(d)
+}
+
+// Digest is FNV-1a of what was added.
+type Digest uint64
+
+// NewDigest is that of nothing.
+func NewDigest() Digest { return 14695981039346656037 }
+
+// Add appends bytes.
+func (d *Digest) Add(b []byte) {
+	h := uint64(*d)
 	for _, c := range b {
 		h = (h ^ uint64(c)) * 1099511628211
 	}
-	return h
+	*d = Digest(h)
 }
 
 // header is the one that is right for a service directory here and now.

@@ -25,21 +25,11 @@ func LockFD(dir int) (at int, ok bool, err error) {
 }
 
 func number(dir int, name string) (n int, ok bool, err error) {
-	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err == unix.ENOENT {
-		return 0, false, nil
+	text, ok, err := line(dir, name)
+	if !ok || err != nil {
+		return 0, ok, err
 	}
-	if err != nil {
-		return 0, true, err
-	}
-	defer unix.Close(fd)
-	var b [16]byte
-	size, err := unix.Read(fd, b[:])
-	if err != nil {
-		return 0, true, err
-	}
-	n, ok = parseNumber(b[:size])
-	if !ok {
+	if n, ok = parseNumber([]byte(text)); !ok {
 		err = ErrNumber
 	}
 	return n, true, err

@@ -18,24 +18,37 @@ func HasLogScript(fd int) bool {
 
 // LogScript reads it.
 func LogScript(fd int) ([]byte, error) {
-	script, err := unix.Openat(fd, LogScriptName, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	text, _, err := readFile(fd, LogScriptName, logScriptSize)
+	return text, err
+}
+
+// readFile reads a file of a service directory that may have so many bytes. ok is false
+// where there is none.
+func readFile(dir int, name string, most int) (text []byte, ok bool, err error) {
+	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return nil, err != unix.ENOENT, err
 	}
-	defer unix.Close(script)
+	defer unix.Close(fd)
+	text, err = ReadAll(fd, most)
+	return text, true, err
+}
+
+// ReadAll reads an open file that may have so many bytes.
+func ReadAll(fd, most int) ([]byte, error) {
 	text := make([]byte, 0, 128)
 	for {
 		if len(text) == cap(text) {
 			text = append(text, 0)[:len(text)]
 		}
-		n, err := unix.Read(script, text[len(text):cap(text)])
+		n, err := unix.Read(fd, text[len(text):cap(text)])
 		switch {
 		case err == unix.EINTR:
 		case err != nil:
 			return nil, err
 		case n == 0:
 			return text, nil
-		case len(text)+n > logScriptSize:
+		case len(text)+n > most:
 			return nil, unix.EFBIG
 		default:
 			text = text[:len(text)+n]

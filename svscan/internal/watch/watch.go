@@ -201,6 +201,15 @@ func (d *Dirs) Read(deliver func(wd int, name []byte)) { readEvents(d.FD, delive
 
 // readEvents delivers all events that there are, and tells whether there were any.
 func readEvents(fd int, deliver func(wd int, name []byte)) (any bool) {
+	return readMasks(fd, func(wd int, mask uint32, name []byte) {
+		if mask&unix.IN_IGNORED == 0 {
+			deliver(wd, name)
+		}
+	})
+}
+
+// readMasks is readEvents with what happened, and with the ends of watches.
+func readMasks(fd int, deliver func(wd int, mask uint32, name []byte)) (any bool) {
 	var buf [4096]byte
 	for {
 		n, err := unix.Read(fd, buf[:])
@@ -215,9 +224,7 @@ func readEvents(fd int, deliver func(wd int, name []byte)) (any bool) {
 			ev := (*unix.InotifyEvent)(unsafe.Pointer(&b[0]))
 			end := min(unix.SizeofInotifyEvent+int(ev.Len), len(b))
 			name, _, _ := bytes.Cut(b[unix.SizeofInotifyEvent:end], []byte{0})
-			if ev.Mask&unix.IN_IGNORED == 0 {
-				deliver(int(ev.Wd), name)
-			}
+			deliver(int(ev.Wd), ev.Mask, name)
 			b = b[end:]
 		}
 	}
