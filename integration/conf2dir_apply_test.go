@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"upkeep/supervise/status"
 )
 
 // TestConf2dirApply: running services follow the configuration, and only those that it
@@ -120,8 +122,14 @@ func TestConf2dirApply(t *testing.T) {
 func (h *host) rests(dir string) {
 	h.t.Helper()
 	if h.form != "s6" {
-		waitStatus(h.t, h.path("scan", dir), down)
-		return
+		// Between run and finish there is none for a moment either.
+		for last := (status.Record{}); ; time.Sleep(100 * time.Millisecond) {
+			now := waitStatus(h.t, h.path("scan", dir), down)
+			if now == last {
+				return
+			}
+			last = now
+		}
 	}
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if h.run(peer(h.t, "s6-svstat"), "-u", h.path("scan", dir)).stdout == "false\n" {
