@@ -101,9 +101,6 @@ func TestConf2dirApply(t *testing.T) {
 		if ended, err := endOf(b.pid, 0); ended || err != nil {
 			t.Error("b is gone", err)
 		}
-		if h.form == "native" {
-			return // once is not for svscan yet
-		}
 		// What runs once and is done does so again when it is another.
 		once := func(argument string) string {
 			return "job {\nname once\ncmd /bin/sh -c \"echo $$ >>$0\" " + h.work + "/once " + argument + "\nonce\n}\n"
