@@ -80,8 +80,7 @@ func (e *entry) forgetScript() {
 	if e.scriptAt > 0 {
 		unix.Close(e.scriptAt)
 	}
-	e.scriptAt, e.dismissed = 0, false
-	e.drains, e.quiet = time.Time{}, time.Time{}
+	e.scriptAt, e.draining = 0, nil
 }
 
 // inheritScript finds out whether what a former program has left is of a script log.

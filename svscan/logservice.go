@@ -123,21 +123,29 @@ func (s *Scanner) drainLogService() {
 // drain has u told to end when it has read the pipe to its end, which has to stay so for a
 // while, or does not get that far.
 func (s *Scanner) drain(e *entry, u *unit, pipe int) {
-	if e.dismissed {
+	now := time.Now()
+	if e.draining == nil {
+		e.draining = &draining{since: now, quiet: now}
+	}
+	d := e.draining
+	if d.dismissed {
 		return
 	}
-	now := time.Now()
-	if e.drains.IsZero() {
-		e.drains, e.quiet = now, now
-	}
 	if n, err := unix.IoctlGetInt(pipe, unix.TIOCINQ); err == nil && n > 0 {
-		e.quiet = now
+		d.quiet = now
 	}
 	limit := s.k.policy.DrainFor
-	if now.Sub(e.quiet) < drainQuiet && (limit <= 0 || now.Sub(e.drains) < limit) {
+	if now.Sub(d.quiet) < drainQuiet && (limit <= 0 || now.Sub(d.since) < limit) {
 		time.AfterFunc(drainEvery, func() { s.post(message{kind: msgDrain, unit: u}) })
 		return
 	}
-	e.dismissed = true
+	d.dismissed = true
 	u.Post(supervise.Event{Kind: supervise.EvShutdown, At: u.Now()})
+}
+
+// draining is the wait for somebody who reads from a pipe that does not end: since when,
+// since when it has been empty, and that he was told to end.
+type draining struct {
+	since, quiet time.Time
+	dismissed    bool
 }

@@ -84,12 +84,9 @@ type entry struct {
 	pipe    [2]int // the log pipe, to read and to write to, or -1
 	inode   uint64 // of the pipe
 
-	// Where the log service is encore's script: the service directory, else 0; since
-	// when it has been waited for it to read the pipe to its end, and the pipe has been
-	// empty; and that it was told to end.
-	scriptAt      int
-	drains, quiet time.Time
-	dismissed     bool
+	// scriptAt is the service directory where the log service is encore's script, else 0.
+	scriptAt int
+	draining *draining // nil until somebody is waited for
 
 	ended   bool // nobody had the pipe for writing when it was found
 	gate    gate
@@ -578,7 +575,7 @@ func (s *Scanner) fill(scanDir int, e *entry, first bool, complain func(verb, ob
 			s.scanAt(x.retry)
 		}
 	}
-	if e.draining() {
+	if e.drains() {
 		return // a log service reads to the end before there is a new pair
 	}
 	main := e.main.due(now)
@@ -642,8 +639,8 @@ func (s *Scanner) logged(scanDir int, name string) (bool, error) {
 
 // draining tells that the writing end of the pipe is closed and somebody still
 // reads.
-func (e *entry) draining() bool {
-	return e.drains != (time.Time{}) || e.pipe[0] >= 0 && e.pipe[1] < 0 && e.log.unit != nil
+func (e *entry) drains() bool {
+	return e.draining != nil || e.pipe[0] >= 0 && e.pipe[1] < 0 && e.log.unit != nil
 }
 
 func (s *Scanner) fillLog(fd int, e *entry, first bool, complain func(verb, object string, err error)) {

@@ -90,7 +90,7 @@ type Dir struct {
 	Control int // reads control bytes; also the writer that keeps EOF away
 	OK      int // -1 until Show
 
-	state             string // the state directory, in Home
+	state             *string // the state directory, in Home; nil: StateDir
 	status, stat, pid pair
 
 	unreadable bool // the lock file
@@ -126,15 +126,27 @@ func Open(fd int) (d *Dir, remade Remade, err error) {
 
 // New is the service directory fd, of which nothing else is open.
 func New(fd int) *Dir {
-	return &Dir{FD: fd, Home: fd, Theirs: -1, Lock: -1, Control: -1, OK: -1, state: StateDirIn(fd)}
+	d := &Dir{FD: fd, Home: fd, Theirs: -1, Lock: -1, Control: -1, OK: -1}
+	if stateDir != "" {
+		state := StateDirIn(fd)
+		d.state = &state
+	}
+	return d
+}
+
+func (d *Dir) stateDir() string {
+	if d.state == nil {
+		return StateDir
+	}
+	return *d.state
 }
 
 // in is a file of the state directory.
-func (d *Dir) in(name string) string { return d.state + "/" + name }
+func (d *Dir) in(name string) string { return d.stateDir() + "/" + name }
 
 func (d *Dir) open() (remade Remade, err error) {
-	if err = makeStateDir(d.Home, d.state); err != nil {
-		err = &StepError{"create", d.state, err}
+	if err = makeStateDir(d.Home, d.stateDir()); err != nil {
+		err = &StepError{"create", d.stateDir(), err}
 	} else if err = d.lock(); err != nil {
 		err = &StepError{"acquire", d.in("lock"), err}
 	} else if d.Control, remade.Control, err = openFIFO(d.Home, d.in("control"), unix.O_RDWR); err != nil {
