@@ -152,11 +152,17 @@ func peer(t testing.TB, name string) string {
 	case slices.Contains([]string{"sv", "runsv", "runsvdir", "svlogd", "chpst"}, name):
 		pkg = "runit"
 	}
-	if os.Getenv("UPKEEP_REQUIRE") == "1" {
-		t.Fatalf("%s is missing; install the package %s", path, pkg)
-	}
-	t.Skipf("%s is missing; install the package %s to compare with it", path, pkg)
+	missing(t, path+" is missing; install the package "+pkg)
 	return ""
+}
+
+// missing skips a test, or fails it where everything that can be installed must be there.
+func missing(t testing.TB, what string) {
+	t.Helper()
+	if os.Getenv("UPKEEP_REQUIRE") == "1" {
+		t.Fatal(what)
+	}
+	t.Skip(what)
 }
 
 // tree maps slash-separated paths to contents. The last byte of a path may say

@@ -205,7 +205,7 @@ func TestQuit(t *testing.T) {
 	}
 }
 
-const unitFile = "../contrib/systemd/upkeep.service"
+const unitFile = "systemd/upkeep.service"
 
 // unitValue is a value in the unit file, with its lines joined.
 func unitValue(t *testing.T, name string) string {
@@ -283,7 +283,7 @@ func TestUnitFile(t *testing.T) {
 	t.Parallel()
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {
-		t.Skip("systemd-analyze is missing; install the package systemd to check the unit file")
+		missing(t, "systemd-analyze is missing; install the package systemd")
 	}
 	s := newSite(t, nil)
 	b, err := os.ReadFile(unitFile)

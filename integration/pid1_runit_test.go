@@ -168,11 +168,11 @@ func playFirst(t *testing.T, c firstCase, path string) {
 	t.Helper()
 	needRoot(t)
 	if _, err := os.Stat("/etc/runit"); err != nil {
-		privateMissing(t, "install the package runit: "+err.Error())
+		missing(t, "install the package runit: "+err.Error())
 	}
 	words, err := namespaceWords()
 	if err != nil {
-		privateMissing(t, err.Error())
+		missing(t, err.Error())
 	}
 	s := newSite(t, tree{"etc/nosync": "", "etc/3!": "#!/bin/sh\necho stage 3\n"})
 	for name, content := range c.files {

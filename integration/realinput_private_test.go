@@ -215,17 +215,17 @@ func newPrivateWorld(t *testing.T, c privateService) *privateWorld {
 	needRoot(t)
 	for _, pkg := range append([]string{"runit"}, c.pkg) {
 		if _, err := os.Stat("/var/lib/dpkg/info/" + pkg + ".list"); err != nil {
-			privateMissing(t, "install the package "+pkg+" for the service "+c.name)
+			missing(t, "install the package "+pkg+" for the service "+c.name)
 		}
 	}
 	if _, err := os.Stat("/etc/sv/" + c.name + "/run"); err != nil {
-		privateMissing(t, "install the package "+c.pkg+" anew: "+err.Error())
+		missing(t, "install the package "+c.pkg+" anew: "+err.Error())
 	}
 	ours(t, "svscan") // is built outside
 	w := &privateWorld{site: newSite(t, nil), service: c}
 	// The harness starts processes from this thread; they stay in its world.
 	if err := enterPrivateWorld(); err != nil {
-		privateMissing(t, "this needs namespaces: "+err.Error())
+		missing(t, "this needs namespaces: "+err.Error())
 	}
 	w.setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
 	w.setenv("HOME", "/root")
@@ -261,15 +261,6 @@ func newPrivateWorld(t *testing.T, c privateService) *privateWorld {
 	}
 	w.unchanged()
 	return w
-}
-
-// privateMissing skips a test, or fails it where everything must be there.
-func privateMissing(t *testing.T, what string) {
-	t.Helper()
-	if os.Getenv("UPKEEP_REQUIRE") == "1" {
-		t.Fatal(what)
-	}
-	t.Skip(what)
 }
 
 // must runs a program that has to succeed.

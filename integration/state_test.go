@@ -186,7 +186,7 @@ func TestState(t *testing.T) {
 				v.launch = []string{"/usr/bin/setpriv", "--reuid=" + id, "--regid=" + id, "--clear-groups"}
 			}
 			if err := enterPrivateWorld(); err != nil {
-				privateMissing(t, "this needs namespaces: "+err.Error())
+				missing(t, "this needs namespaces: "+err.Error())
 			}
 			v.seal("service", "sv")
 			if err := os.WriteFile(v.path("service/new"), nil, 0o644); err != unix.EROFS && !strings.Contains(fmt.Sprint(err), "read-only") {
@@ -258,7 +258,7 @@ func TestStateS6(t *testing.T) {
 	ours(t, "svscan")
 	v := newStateScene(t, stateTree, "--dialect", "s6")
 	if err := enterPrivateWorld(); err != nil {
-		privateMissing(t, "this needs namespaces: "+err.Error())
+		missing(t, "this needs namespaces: "+err.Error())
 	}
 	v.seal("service")
 	v.begin()
