@@ -293,34 +293,64 @@ func loggedNumber(line string) (int, bool) {
 	return n, ok && err == nil && rest == strings.Repeat("x", n%150)+"\n"
 }
 
+// leftFile is a file in a log directory; to is the name that it is a link to.
+type leftFile struct {
+	name string
+	mode os.FileMode
+	to   string
+}
+
+// afterCrash is what there may be in a log directory after a crash.
+var afterCrash = [][]leftFile{
+	{},
+	{{"current", 0o644, ""}},
+	{{"current", 0o744, ""}, {"previous", 0o744, ""}, {"processed", 0o744, ""}, {"newstate", 0o644, ""}, {"state", 0o644, ""}},
+	{{"current", 0o644, ""}, {"previous", 0o744, ""}},
+	{{"previous", 0o644, ""}},
+	{{"current", 0o644, ""}, {"previous", 0o744, ""}, {"processed", 0o644, ""}, {"newstate", 0o644, ""}},
+	{{"current", 0o644, ""}, {"previous", 0o744, ""}, {"processed", 0o744, ""}, {"newstate", 0o644, ""}, {"state", 0o600, ""}},
+	{{"processed", 0o744, ""}, {"newstate", 0o644, ""}},
+	{{"current", 0o644, ""}, {"previous", 0o744, ""}, {"@400000006b01e751248a02f4.s", 0o744, "previous"}},
+	{{"current", 0o644, ""}, {"@400000006b01e751248a02f4.s", 0o744, "current"}},
+	{{"processed", 0o744, ""}, {"@400000006b01e751248a02f4.s", 0o744, "processed"}},
+	{{"current", 0o644, ""}, {"@400000006b01e751248a02f4.s", 0o744, ""}, {"@400000006b01e751248a02f5.u", 0o644, ""}, {"other", 0o644, ""}},
+	{{"current/", 0o755, ""}},
+	{{"state/", 0o755, ""}},
+	{{"lock/", 0o755, ""}},
+}
+
+// leave makes a log directory with what there is after a crash.
+func leave(t *testing.T, dir string, files []leftFile) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		path := filepath.Join(dir, f.name)
+		var err error
+		switch {
+		case strings.HasSuffix(f.name, "/"):
+			err = os.Mkdir(path, f.mode)
+		case f.to != "":
+			err = os.Link(filepath.Join(dir, f.to), path)
+		default:
+			err = errors.Join(os.WriteFile(path, []byte("content of "+f.name+"\n"), 0o600), os.Chmod(path, f.mode))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestMultilogRecovery: what a crash may leave is put in order as by the real one.
 func TestMultilogRecovery(t *testing.T) {
 	t.Parallel()
 	real, mine := peer(t, "multilog"), ours(t, "multilog")
-	type file struct {
-		name string
-		mode os.FileMode
-		to   string // link to another
-	}
-	for i, files := range [][]file{
-		{},
-		{{"current", 0o644, ""}},
-		{{"current", 0o744, ""}, {"previous", 0o744, ""}, {"processed", 0o744, ""}, {"newstate", 0o644, ""}, {"state", 0o644, ""}},
-		{{"current", 0o644, ""}, {"previous", 0o744, ""}},
-		{{"previous", 0o644, ""}},
-		{{"current", 0o644, ""}, {"previous", 0o744, ""}, {"processed", 0o644, ""}, {"newstate", 0o644, ""}},
-		{{"current", 0o644, ""}, {"previous", 0o744, ""}, {"processed", 0o744, ""}, {"newstate", 0o644, ""}, {"state", 0o600, ""}},
-		{{"processed", 0o744, ""}, {"newstate", 0o644, ""}},
-		{{"current", 0o644, ""}, {"previous", 0o744, ""}, {"@400000006b01e751248a02f4.s", 0o744, "previous"}},
-		{{"current", 0o644, ""}, {"@400000006b01e751248a02f4.s", 0o744, "current"}},
-		{{"processed", 0o744, ""}, {"@400000006b01e751248a02f4.s", 0o744, "processed"}},
+	for i, files := range append(slices.Clip(afterCrash), [][]leftFile{
+		{{"processed/", 0o644, ""}},
 		{{"current", 0o644, ""}, {"@400000006b01e751248a02f4.s", 0o744, ""}, {"@400000006b01e751248a02f5.u", 0o644, ""},
 			{"@short", 0o644, ""}, {"@400000006b01e751248a02f6and more", 0o644, ""}, {"other", 0o644, ""}},
-		{{"current/", 0o755, ""}},
-		{{"state/", 0o755, ""}},
-		{{"lock/", 0o755, ""}},
-		{{"processed/", 0o644, ""}},
-	} {
+	}...) {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, nil)
@@ -328,25 +358,7 @@ func TestMultilogRecovery(t *testing.T) {
 			var codes [2]int
 			for k, program := range []string{real, mine} {
 				top := s.path(fmt.Sprint(k))
-				dir := filepath.Join(top, "d")
-				if err := os.MkdirAll(dir, 0o755); err != nil {
-					t.Fatal(err)
-				}
-				for _, f := range files {
-					path := filepath.Join(dir, f.name)
-					var err error
-					switch {
-					case strings.HasSuffix(f.name, "/"):
-						err = os.Mkdir(path, f.mode)
-					case f.to != "":
-						err = os.Link(filepath.Join(dir, f.to), path)
-					default:
-						err = errors.Join(os.WriteFile(path, []byte("content of "+f.name+"\n"), 0o600), os.Chmod(path, f.mode))
-					}
-					if err != nil {
-						t.Fatal(err)
-					}
-				}
+				leave(t, filepath.Join(top, "d"), files)
 				codes[k], said[k] = multilogRun(t, s, program, top, []string{"n3", "!cat", "./d"}, []byte("new\n"))
 				trees[k] = multilogTree(t, top)
 			}

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -56,9 +57,9 @@ func multilogTree(t *testing.T, dir string) string {
 	return b.String()
 }
 
-// multilogRun runs a multilog in dir with a file as its input, which makes its
-// reads, and so the ends of its files, certain.
-func multilogRun(t *testing.T, s *site, path, dir string, script []string, in []byte) (code int, stderr string) {
+// runLogger runs a logger in dir with a file as its input, which makes its reads, and so
+// the ends of its files, certain.
+func runLogger(t *testing.T, s *site, path, dir string, script []string, in []byte) (code int, stdout, stderr string) {
 	t.Helper()
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -74,14 +75,23 @@ func multilogRun(t *testing.T, s *site, path, dir string, script []string, in []
 	if _, err := f.Seek(0, 0); err != nil {
 		t.Fatal(err)
 	}
-	var out bytes.Buffer
-	cmd := exec.Command(path, script...)
+	var out, said bytes.Buffer
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, script...)
 	s.furnish(cmd)
-	cmd.Dir, cmd.Stdin, cmd.Stderr = dir, f, &out
+	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = dir, f, &out, &said
 	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
 		t.Fatal(err)
 	}
-	return cmd.ProcessState.ExitCode(), multilogLabel.ReplaceAllString(out.String(), "@LABEL")
+	return cmd.ProcessState.ExitCode(), out.String(), said.String()
+}
+
+// multilogRun is runLogger for a multilog, which prints nothing.
+func multilogRun(t *testing.T, s *site, path, dir string, script []string, in []byte) (code int, stderr string) {
+	t.Helper()
+	code, _, stderr = runLogger(t, s, path, dir, script, in)
+	return code, multilogLabel.ReplaceAllString(stderr, "@LABEL")
 }
 
 // multilogLines makes lines of all lengths up to max, in which some words come up

@@ -2,12 +2,11 @@ package integration
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,35 +20,12 @@ func s6logMask(s string) string {
 	return s6logDate.ReplaceAllString(multilogLabel.ReplaceAllString(s, "@LABEL"), "DATE")
 }
 
-// s6logRun runs an s6-log in dir with a file as its input, which makes its reads,
-// and so the ends of its files, certain. It returns all there is to see.
+// s6logRun is runLogger for an s6-log. It returns all there is to see.
 func s6logRun(t *testing.T, s *site, path, dir string, script []string, in []byte) string {
 	t.Helper()
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.CreateTemp(s.outputs, "in")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if _, err := f.Write(in); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.Seek(0, 0); err != nil {
-		t.Fatal(err)
-	}
-	var stdout, stderr bytes.Buffer
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, path, script...)
-	s.furnish(cmd)
-	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = dir, f, &stdout, &stderr
-	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprintf("exit %d\n%s\nstdout\n%s\nstderr\n%s", cmd.ProcessState.ExitCode(),
-		s6logMask(multilogTree(t, dir)), s6logMask(stdout.String()), s6logMask(stderr.String()))
+	code, stdout, stderr := runLogger(t, s, path, dir, script, in)
+	return fmt.Sprintf("exit %d\n%s\nstdout\n%s\nstderr\n%s", code,
+		s6logMask(multilogTree(t, dir)), s6logMask(stdout), s6logMask(stderr))
 }
 
 // s6logInputs end in newlines, but for the empty one: see TestS6logUnfinished.
@@ -213,56 +189,16 @@ func TestS6logUnfinished(t *testing.T) {
 func TestS6logRecovery(t *testing.T) {
 	t.Parallel()
 	real, mine := peer(t, "s6-log"), ours(t, "s6-log")
-	type file struct {
-		name string
-		mode os.FileMode
-		to   string // link to another
-	}
-	for i, files := range [][]file{
-		{},
-		{{"current", 0o644, ""}},
-		{{"current", 0o744, ""}, {"previous", 0o744, ""}, {"processed", 0o744, ""}, {"newstate", 0o644, ""}, {"state", 0o644, ""}},
-		{{"current", 0o644, ""}, {"previous", 0o744, ""}},
-		{{"previous", 0o644, ""}},
-		{{"current", 0o644, ""}, {"previous", 0o744, ""}, {"processed", 0o644, ""}, {"newstate", 0o644, ""}},
-		{{"current", 0o644, ""}, {"previous", 0o744, ""}, {"processed", 0o744, ""}, {"newstate", 0o644, ""}, {"state", 0o600, ""}},
-		{{"processed", 0o744, ""}, {"newstate", 0o644, ""}},
-		{{"current", 0o644, ""}, {"previous", 0o744, ""}, {"@400000006b01e751248a02f4.s", 0o744, "previous"}},
-		{{"current", 0o644, ""}, {"@400000006b01e751248a02f4.s", 0o744, "current"}},
-		{{"processed", 0o744, ""}, {"@400000006b01e751248a02f4.s", 0o744, "processed"}},
-		{{"current", 0o644, ""}, {"@400000006b01e751248a02f4.s", 0o744, ""}, {"@400000006b01e751248a02f5.u", 0o644, ""}, {"other", 0o644, ""}},
+	for i, files := range append(slices.Clip(afterCrash), [][]leftFile{
 		{{"current", 0o600, ""}, {"lock", 0o600, ""}},
-		{{"current/", 0o755, ""}},
-		{{"state/", 0o755, ""}},
-		{{"lock/", 0o755, ""}},
-	} {
+	}...) {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, nil)
 			var seen [2]string
 			for k, program := range []string{real, mine} {
 				top := s.path(fmt.Sprint(k))
-				dir := filepath.Join(top, "d")
-				if err := os.MkdirAll(dir, 0o755); err != nil {
-					t.Fatal(err)
-				}
-				for _, f := range files {
-					path := filepath.Join(dir, f.name)
-					var err error
-					switch {
-					case strings.HasSuffix(f.name, "/"):
-						err = os.Mkdir(path, f.mode)
-					case f.to != "":
-						err = os.Link(filepath.Join(dir, f.to), path)
-					default:
-						if err = os.WriteFile(path, []byte("content of "+f.name+"\n"), 0o600); err == nil {
-							err = os.Chmod(path, f.mode)
-						}
-					}
-					if err != nil {
-						t.Fatal(err)
-					}
-				}
+				leave(t, filepath.Join(top, "d"), files)
 				seen[k] = s6logRun(t, s, program, top, []string{"n2", "!cat", "./d"}, []byte("new\n"))
 			}
 			if strings.Contains(seen[0], "for logdir ./d: File exists\n") {
