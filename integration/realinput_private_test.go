@@ -409,12 +409,13 @@ func (w *privateWorld) dial(network, address, text string, then func(net.Conn) e
 }
 
 // client runs a client of the service, again for as long as it is refused: a
-// program is there some time before it listens.
+// program is there some time before it listens, or makes its socket.
 func (w *privateWorld) client(path string, args ...string) result {
 	w.t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		r := w.run(path, args...)
-		if r.code == 0 || !strings.Contains(r.stderr, "onnection refused") || time.Now().After(deadline) {
+		early := strings.Contains(r.stderr, "onnection refused") || strings.Contains(r.stderr, "No such file or directory")
+		if r.code == 0 || !early || time.Now().After(deadline) {
 			return r
 		}
 	}
