@@ -7,5 +7,3 @@ require (
 	github.com/prometheus-community/go-runit v0.1.0
 	golang.org/x/sys v0.49.0
 )
-
-require github.com/natefinch/atomic v1.0.1

@@ -2,8 +2,8 @@ package conf2dir
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"math/bits"
+	"strconv"
 )
 
 // Digest is the SHA-256 of a text, in hexadecimal digits. It is not the standard
@@ -26,11 +26,11 @@ func Digest(text string) string {
 	for ; len(end) > 0; end = end[block:] {
 		compress(&h, end[:block])
 	}
-	var sum []byte
+	sum := ""
 	for _, word := range h {
-		sum = binary.BigEndian.AppendUint32(sum, word)
+		sum += strconv.FormatUint(1<<32|uint64(word), 16)[1:] // with its leading zeros
 	}
-	return hex.EncodeToString(sum)
+	return sum
 }
 
 // compress takes in a block (FIPS 180-4, section 6.2.2).

@@ -1,7 +1,6 @@
 package logview
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,6 +8,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"upkeep/internal/fault"
 )
 
 // Follow gives f each line as it is finished, until f returns false or stop is closed.
@@ -17,7 +18,7 @@ import (
 func (v *View) Follow(stop <-chan struct{}, f func(Line) bool) error {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
-		return fmt.Errorf("unable to watch logs: %w", err)
+		return fault.At("unable to watch logs", err)
 	}
 	events := os.NewFile(uintptr(fd), "inotify")
 	defer events.Close()
@@ -25,7 +26,7 @@ func (v *View) Follow(stop <-chan struct{}, f func(Line) bool) error {
 	for _, r := range v.readers {
 		wd, err := unix.InotifyAddWatch(fd, r.log.Dir, unix.IN_MODIFY|unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_MOVED_FROM|unix.IN_ONLYDIR)
 		if err != nil {
-			return fmt.Errorf("unable to watch %s: %w", r.log.Dir, err)
+			return fault.At("unable to watch "+r.log.Dir, err)
 		}
 		watched[int32(wd)] = r
 	}
@@ -58,7 +59,7 @@ func (v *View) Follow(stop <-chan struct{}, f func(Line) bool) error {
 			case <-stop:
 				return nil
 			default:
-				return fmt.Errorf("unable to watch logs: %w", err)
+				return fault.At("unable to watch logs", err)
 			}
 		}
 		changed = readersOf(b[:n], watched)

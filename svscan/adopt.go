@@ -2,8 +2,8 @@ package svscan
 
 import (
 	"errors"
-	"fmt"
 	"os"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -130,7 +130,7 @@ func (u *unit) findProcess(mark *servicedir.Mark, ev *supervise.Event) (*handoff
 	p, hidden := handoff.Find(mark)
 	switch {
 	case hidden:
-		return nil, fmt.Errorf("process %d may be it, and the kernel does not tell: waiting for its end", mark.PID())
+		return nil, errors.New("process " + strconv.Itoa(int(mark.PID())) + " may be it, and the kernel does not tell: waiting for its end")
 	case p == nil:
 		if st, ok := u.k.statusOf(mark); ok {
 			ev.Status = st

@@ -1,10 +1,9 @@
 package svscan
 
 import (
-	"fmt"
-
 	"golang.org/x/sys/unix"
 
+	"upkeep/internal/fault"
 	"upkeep/supervise"
 )
 
@@ -20,7 +19,7 @@ func Supervise(c Config, stopped <-chan struct{}) error {
 	}
 	fd, err := unix.Open(c.Dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("unable to chdir to %s: %w", c.Dir, err)
+		return fault.At("unable to chdir to "+c.Dir, err)
 	}
 	u := newUnit(k, nil, fd, c.Dir)
 	u.begin()

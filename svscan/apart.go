@@ -2,10 +2,11 @@ package svscan
 
 import (
 	"errors"
-	"fmt"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
+	"upkeep/internal/fault"
 	"upkeep/supervise/servicedir"
 	"upkeep/svscan/internal/handoff"
 )
@@ -33,7 +34,7 @@ func openStore(c Config) (*servicedir.Store, error) {
 	}
 	if err != nil {
 		store.Close()
-		return nil, fmt.Errorf("unable to keep state in %s: %w", c.StateDir, err)
+		return nil, fault.At("unable to keep state in "+c.StateDir, err)
 	}
 	return store, nil
 }
@@ -219,5 +220,5 @@ func (u *unit) leftElsewhere() error {
 	if j == nil || j.Mark == (servicedir.Mark{}) || !alive(&j.Mark) {
 		return nil
 	}
-	return fmt.Errorf("process %d of a scanner with its state in the definition still runs", j.Mark.PID())
+	return errors.New("process " + strconv.Itoa(int(j.Mark.PID())) + " of a scanner with its state in the definition still runs")
 }

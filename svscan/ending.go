@@ -1,7 +1,7 @@
 package svscan
 
 import (
-	"fmt"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -144,11 +144,11 @@ func (s *Scanner) abandon() {
 	for _, e := range s.entries {
 		object = e.name
 		if n := len(s.entries) - 1; n > 0 {
-			object = fmt.Sprintf("%s and %d more", e.name, n)
+			object = e.name + " and " + strconv.Itoa(n) + " more"
 		}
 		break
 	}
-	s.k.report(Warning, "", "stop", fmt.Sprintf("%s within %v", object, s.ending.deadline), nil)
+	s.k.report(Warning, "", "stop", object+" within "+s.ending.deadline.String(), nil)
 	s.k.table.Kill(func(reap.Owner) bool { return true })
 	if s.k.config.Main != "" && !s.ending.known && s.mainRuns() {
 		s.ending.code = exitCode(supervise.WaitStatus(unix.SIGKILL))

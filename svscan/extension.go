@@ -47,22 +47,22 @@ func (u *unit) lookForPolicy() {
 		return // its directory is its service's
 	}
 	base := u.policy()
-	var faults []fault
-	p := servicedir.Policy(u.dir.FD, base, func(name string, err error) { faults = append(faults, fault{name, err}) })
+	var faults []fileFault
+	p := servicedir.Policy(u.dir.FD, base, func(name string, err error) { faults = append(faults, fileFault{name, err}) })
 	if u.ext != nil || faults != nil {
 		u.tellFaults(&u.extend().said[0], faults)
 	}
 	u.SetPolicy(p)
 }
 
-// fault is what is wrong with a file, which has a path if it is not of the directory.
-type fault struct {
+// fileFault is what is wrong with a file, which has a path if it is not of the directory.
+type fileFault struct {
 	name string
 	err  error
 }
 
 // tellFaults says what is wrong, each thing once until it is otherwise.
-func (u *unit) tellFaults(said *[]string, faults []fault) {
+func (u *unit) tellFaults(said *[]string, faults []fileFault) {
 	var now []string
 	for _, f := range faults {
 		text := f.name + "\n" + f.err.Error()
@@ -85,10 +85,10 @@ func (u *unit) lookAtDepends() {
 		return
 	}
 	x := u.extend()
-	var faults []fault
+	var faults []fileFault
 	paths, err := servicedir.Depends(u.dir.FD)
 	if err != nil {
-		faults = append(faults, fault{"depends", err})
+		faults = append(faults, fileFault{"depends", err})
 	}
 	if x.depends || len(paths) > 0 {
 		u.watchDepends(x, paths)
@@ -192,12 +192,12 @@ func (u *unit) settleDepends(after time.Duration) {
 }
 
 // readDepends digests files, and tells which cannot be read.
-func readDepends(paths []string) (content uint64, faults []fault) {
+func readDepends(paths []string) (content uint64, faults []fileFault) {
 	d := servicedir.NewDigest()
 	for _, path := range paths {
 		b, err := readDepend(path)
 		if err != nil {
-			faults = append(faults, fault{path, err})
+			faults = append(faults, fileFault{path, err})
 		}
 		d.Add([]byte(path + "\x00"))
 		d.Add(b)

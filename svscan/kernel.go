@@ -1,7 +1,6 @@
 package svscan
 
 import (
-	"fmt"
 	"os"
 	"os/signal"
 	"runtime"
@@ -13,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"upkeep/internal/fault"
 	"upkeep/supervise"
 	"upkeep/supervise/servicedir"
 	"upkeep/supervise/status"
@@ -199,7 +199,7 @@ func newKernel(c Config) (*kernel, error) {
 	// takes over.
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
-		return nil, fmt.Errorf("unable to get time: %w", err)
+		return nil, fault.At("unable to get time", err)
 	}
 	if fd, stop, ok := anchor.FromEnv(); ok {
 		k.anchor, k.stopping = anchor.Connect(fd), stop
@@ -242,11 +242,11 @@ func newKernel(c Config) (*kernel, error) {
 
 	limit, err := spawn.OriginalLimit()
 	if err != nil {
-		return nil, fmt.Errorf("unable to get limit of open files: %w", err)
+		return nil, fault.At("unable to get limit of open files", err)
 	}
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
-		return nil, fmt.Errorf("unable to get limit of open files: %w", err)
+		return nil, fault.At("unable to get limit of open files", err)
 	}
 	k.fdLimit = int(min(files.Cur, 1<<30))
 	environ := anchor.Environ()

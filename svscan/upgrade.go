@@ -2,7 +2,6 @@ package svscan
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -14,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"upkeep/internal/fault"
 	"upkeep/supervise"
 	"upkeep/svscan/internal/handoff"
 )
@@ -58,7 +58,7 @@ const Upgrading = "upgrading"
 // CheckUpgrade is described with CheckArgs.
 func CheckUpgrade(stdin int) (answer string, err error) {
 	if _, err := handoff.Read(stdin); err != nil {
-		return "", fmt.Errorf("state of the running svscan: %w", err)
+		return "", fault.At("state of the running svscan", err)
 	}
 	return understood, nil
 }
@@ -138,7 +138,7 @@ func (s *Scanner) check(w *handoff.Will, up *upgrade) error {
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 		unix.Close(memory)
-		return fmt.Errorf("unable to create pipe: %w", err)
+		return fault.At("unable to create pipe", err)
 	}
 	if err := unix.SetNonblock(p[0], true); err != nil {
 		closeAll(memory, p[0], p[1])
@@ -148,7 +148,7 @@ func (s *Scanner) check(w *handoff.Will, up *upgrade) error {
 	s.help(up.program, CheckArgs, memory, p[1], func(h *helper, err error) {
 		if err != nil {
 			output.Close()
-			up.fault = fmt.Errorf("unable to execute %s: %w", up.program, err)
+			up.fault = fault.At("unable to execute "+up.program, err)
 			s.post(message{kind: msgChecked, upgrade: up})
 			return
 		}
@@ -181,7 +181,7 @@ func (s *Scanner) checked(h *helper, program string, output *os.File) error {
 		n += m
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			_ = s.k.table.Signal(h.pid, unix.SIGKILL, true)
-			return fmt.Errorf("%s did not answer", program)
+			return errors.New(program + " did not answer")
 		}
 		if err != nil {
 			break
@@ -191,9 +191,9 @@ func (s *Scanner) checked(h *helper, program string, output *os.File) error {
 	case understood:
 		return nil
 	case "":
-		return fmt.Errorf("%s does not know how", program)
+		return errors.New(program + " does not know how")
 	default:
-		return fmt.Errorf("%s does not understand: %s", program, line)
+		return errors.New(program + " does not understand: " + line)
 	}
 }
 
@@ -267,7 +267,7 @@ func (s *Scanner) handOver(add func(*handoff.Will), to func(environ []string) er
 	}
 	for _, fd := range kept {
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
-			return fmt.Errorf("unable to keep descriptor %d: %w", fd, err)
+			return fault.At("unable to keep descriptor "+strconv.Itoa(fd), err)
 		}
 		undo = append(undo, func() { unix.CloseOnExec(fd) })
 	}
@@ -282,7 +282,7 @@ func (s *Scanner) execute(up *upgrade, environ []string) error {
 	defer runtime.UnlockOSThread()
 	var old unix.Sigset_t
 	if err := unix.PthreadSigmask(unix.SIG_BLOCK, held(), &old); err != nil {
-		return fmt.Errorf("unable to block signals: %w", err)
+		return fault.At("unable to block signals", err)
 	}
 	defer unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
 	socket := up.hold
@@ -290,7 +290,7 @@ func (s *Scanner) execute(up *upgrade, environ []string) error {
 	if fd := s.hold(socket); fd >= 0 {
 		defer s.release(fd)
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
-			return fmt.Errorf("unable to keep descriptor %d: %w", fd, err)
+			return fault.At("unable to keep descriptor "+strconv.Itoa(fd), err)
 		}
 		environ = append(environ, holdName+"="+strconv.Itoa(fd))
 	}
@@ -299,12 +299,12 @@ func (s *Scanner) execute(up *upgrade, environ []string) error {
 	}
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
-		return fmt.Errorf("unable to get limit of open files: %w", err)
+		return fault.At("unable to get limit of open files", err)
 	}
 	err := syscall.Exec(up.program, os.Args, environ)
 	// Which has lowered the limit to what a program should be started with.
 	_ = unix.Prlimit(0, unix.RLIMIT_NOFILE, &files, nil)
-	return fmt.Errorf("unable to execute %s: %w", up.program, err)
+	return fault.At("unable to execute "+up.program, err)
 }
 
 // held are the signals that mean something to a scanner.

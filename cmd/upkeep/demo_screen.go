@@ -1,7 +1,7 @@
 package main
 
 import (
-	"fmt"
+	"strconv"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -139,7 +139,7 @@ func (s *screen) home(width int) string {
 	if up == 0 {
 		return "\r" // "up 0 lines" would be one
 	}
-	return fmt.Sprintf("\r\x1b[%dA", up)
+	return "\r\x1b[" + strconv.Itoa(up) + "A"
 }
 
 // size is the size of the terminal. One that does not know has the usual one.

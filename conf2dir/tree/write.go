@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/natefinch/atomic"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,12 +19,25 @@ const staging = ".new."
 // put writes a file that appears whole, with its mode, or not at all.
 func put(path, data string, mode uint32) error {
 	stage := filepath.Join(filepath.Dir(path), staging+filepath.Base(path))
-	err := atomic.WriteFile(stage, strings.NewReader(data))
+	f, err := os.OpenFile(stage, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(data)
 	if err == nil {
-		err = os.Chmod(stage, fs.FileMode(mode))
+		err = f.Chmod(fs.FileMode(mode))
 	}
 	if err == nil {
-		err = atomic.ReplaceFile(stage, path)
+		err = f.Sync() // or the name could survive a power failure, and not the text
+	}
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		err = os.Rename(stage, path)
+	}
+	if err != nil {
+		_ = os.Remove(stage)
 	}
 	return err
 }

@@ -2,13 +2,14 @@ package servicedir
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"upkeep/internal/fault"
 )
 
 // Store is a directory that holds the state of services whose definitions are
@@ -41,11 +42,11 @@ func OpenStore(path string) (*Store, error) {
 		if step, ok := errors.AsType[*os.PathError](err); ok {
 			err = step.Err
 		}
-		return nil, fmt.Errorf("unable to create directory %s: %w", path, err)
+		return nil, fault.At("unable to create directory "+path, err)
 	}
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("unable to open directory %s: %w", path, err)
+		return nil, fault.At("unable to open directory "+path, err)
 	}
 	for _, sub := range [...]string{".", byKey} {
 		if sub == byKey {
@@ -56,7 +57,7 @@ func OpenStore(path string) (*Store, error) {
 		}
 		if err != nil {
 			unix.Close(fd)
-			return nil, fmt.Errorf("unable to write in directory %s: %w", path, err)
+			return nil, fault.At("unable to write in directory "+path, err)
 		}
 	}
 	return &Store{fd}, nil

@@ -8,7 +8,6 @@ package servicedir
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -16,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"upkeep/internal/fault"
 	"upkeep/supervise"
 )
 
@@ -309,7 +309,7 @@ func (d *Dir) publish(p *pair, shown, hidden string, b []byte) error {
 			refused = true
 		case unix.ENOENT: // somebody removed the one shown
 		default:
-			return fmt.Errorf("unable to rename %s: %w", hidden, err)
+			return fault.At("unable to rename "+hidden, err)
 		}
 	}
 	p.spare, p.last = false, uint8(len(b))

@@ -5,8 +5,8 @@ package table
 
 import (
 	"errors"
-	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -99,19 +99,19 @@ func Lines(rows []Row, now status.Stamp, width int) []string {
 		names = max(names, utf8.RuneCountInString(rows[i].Service))
 	}
 	line := func(service, state, pid, age, restarts, wish string) string {
-		return cut(fmt.Sprintf("%-*s  %-9s  %7s  %7s  %8s  %s", names, service, state, pid, age, restarts, wish), width)
+		return cut(pad(service, -names)+"  "+pad(state, -9)+"  "+pad(pid, 7)+"  "+pad(age, 7)+"  "+pad(restarts, 8)+"  "+wish, width)
 	}
 	lines := []string{line("SERVICE", "STATE", "PID", "FOR", "RESTARTS", "WISH")}
 	for i := range rows {
 		r := &rows[i]
 		pid, age, wish := "-", "-", "-"
 		if r.PID != 0 {
-			pid = fmt.Sprint(r.PID)
+			pid = strconv.FormatUint(uint64(r.PID), 10)
 		}
 		if r.State != Gone {
 			age, wish = span(now.Sec-r.Since.Sec), wishOf(r.Want)
 		}
-		lines = append(lines, line(printable(r.Service), string(r.State), pid, age, fmt.Sprint(r.Restarts), wish))
+		lines = append(lines, line(printable(r.Service), string(r.State), pid, age, strconv.FormatInt(int64(r.Restarts), 10), wish))
 	}
 	return lines
 }
@@ -133,13 +133,27 @@ func span(sec int64) string {
 	const minute, hour, day = 60, 60 * 60, 24 * 60 * 60
 	switch sec = max(sec, 0); {
 	case sec < minute:
-		return fmt.Sprintf("%ds", sec)
+		return strconv.FormatInt(sec, 10) + "s"
 	case sec < hour:
-		return fmt.Sprintf("%dm%02ds", sec/minute, sec%minute)
+		return pair(sec/minute, "m", sec%minute, "s")
 	case sec < day:
-		return fmt.Sprintf("%dh%02dm", sec/hour, sec%hour/minute)
+		return pair(sec/hour, "h", sec%hour/minute, "m")
 	}
-	return fmt.Sprintf("%dd%02dh", sec/day, sec%day/hour)
+	return pair(sec/day, "d", sec%day/hour, "h")
+}
+
+// pair is a number of large units and one of small, with two digits.
+func pair(large int64, unit string, small int64, part string) string {
+	return strconv.FormatInt(large, 10) + unit + strconv.FormatInt(100+small, 10)[1:] + part
+}
+
+// pad has a text take a number of columns, to the left of them if it is negative.
+func pad(text string, columns int) string {
+	blanks := strings.Repeat(" ", max(max(columns, -columns)-utf8.RuneCountInString(text), 0))
+	if columns < 0 {
+		return text + blanks
+	}
+	return blanks + text
 }
 
 // printable keeps the name of a directory from moving the cursor.

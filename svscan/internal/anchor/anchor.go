@@ -2,9 +2,9 @@ package anchor
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"upkeep/internal/fault"
 	"upkeep/svscan/internal/block"
 	"upkeep/svscan/internal/handoff"
 )
@@ -87,11 +88,11 @@ func Run(c Config) (code int, err error) {
 	}
 	// Orphans come to the nearest such ancestor; to PID 1 in any case.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil && os.Getpid() != 1 {
-		return exitFatal, fmt.Errorf("unable to become subreaper: %w", err)
+		return exitFatal, fault.At("unable to become subreaper", err)
 	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
-		return exitFatal, fmt.Errorf("unable to create socket: %w", err)
+		return exitFatal, fault.At("unable to create socket", err)
 	}
 	a.ours, a.theirs = pair[0], pair[1]
 	a.file = os.NewFile(uintptr(a.ours), "scanner")
@@ -158,7 +159,7 @@ func (a *anchor) again(what string, err error) {
 		if err == nil {
 			err = ErrNeverUp
 		}
-		a.leave(exitFatal, fmt.Errorf("%s: %w", what, err))
+		a.leave(exitFatal, fault.At(what, err))
 		return
 	}
 	select {
@@ -263,9 +264,9 @@ func (a *anchor) ended(status unix.WaitStatus) {
 	case !a.everUp && status.Exited() && (status.ExitStatus() == exitUsage || status.ExitStatus() == exitFatal):
 		a.leave(status.ExitStatus(), nil)
 	case status.Signaled():
-		a.again(fmt.Sprintf("svscan %d was killed by signal %d", pid, status.Signal()), nil)
+		a.again("svscan "+strconv.Itoa(pid)+" was killed by signal "+strconv.Itoa(int(status.Signal())), nil)
 	default:
-		a.again(fmt.Sprintf("svscan %d crashed with exit code %d", pid, status.ExitStatus()), nil)
+		a.again("svscan "+strconv.Itoa(pid)+" crashed with exit code "+strconv.Itoa(status.ExitStatus()), nil)
 	}
 }
 

@@ -8,7 +8,6 @@ package cgroup
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"path"
 	"strconv"
@@ -169,13 +168,14 @@ func suffix(dev, ino uint64) string {
 
 // escape makes a file name of a service's name.
 func escape(s string) string {
+	const digits = "0123456789abcdef"
 	var out []byte
 	for i := 0; i < len(s) && len(out) < longest; i++ {
 		switch c := s[i]; {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-', c == '.', c == '@', c == '+', c == ':':
 			out = append(out, c)
 		default:
-			out = fmt.Appendf(out, "%%%02x", c)
+			out = append(out, '%', digits[c>>4], digits[c&15])
 		}
 	}
 	return string(out)

@@ -5,7 +5,6 @@ package handoff
 
 import (
 	"bytes"
-	"encoding/hex"
 	"os"
 	"strconv"
 	"strings"
@@ -66,11 +65,11 @@ func World() (w servicedir.World, err error) {
 	if err != nil {
 		return w, err
 	}
-	digits, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(string(id)), "-", ""))
-	if err != nil || len(digits) != len(w.Boot) {
+	boot, ok := parseBytes(strings.ReplaceAll(strings.TrimSpace(string(id)), "-", ""))
+	if !ok || len(boot) != len(w.Boot) {
 		return w, unix.EPROTO
 	}
-	copy(w.Boot[:], digits)
+	copy(w.Boot[:], boot)
 	return w, nil
 }
 

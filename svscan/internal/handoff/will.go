@@ -2,9 +2,7 @@ package handoff
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"os"
@@ -12,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"upkeep/internal/fault"
 	"upkeep/supervise"
 	"upkeep/supervise/servicedir"
 )
@@ -61,34 +60,79 @@ var ErrWill = errors.New("left by an unknown program")
 
 // Append writes the will as text.
 func (w *Will) Append(b []byte) []byte {
-	b = fmt.Appendf(b, "%s%d\n", willHead, willVersion)
-	b = fmt.Appendf(b, "scanner home=%d socket=%d\n", w.Home, w.Socket)
+	b = append(b, willHead+strconv.Itoa(willVersion)+"\nscanner"...)
+	b = appendFDs(b, field{"home", w.Home}, field{"socket", w.Socket})
 	for _, fd := range w.Clients {
-		b = fmt.Appendf(b, "client socket=%d\n", fd)
+		b = appendFDs(append(b, "\nclient"...), field{"socket", fd})
 	}
 	for i := range w.Entries {
 		e := &w.Entries[i]
-		b = fmt.Appendf(b, "entry dev=%d ino=%d read=%d write=%d pipe=%d name=%x\n",
-			e.ID.Dev, e.ID.Ino, e.Pipe[0], e.Pipe[1], e.Inode, e.Name)
+		b = append(b, "\nentry"...)
+		b = appendNumber(b, "dev", e.ID.Dev)
+		b = appendNumber(b, "ino", e.ID.Ino)
+		b = appendFDs(b, field{"read", e.Pipe[0]}, field{"write", e.Pipe[1]})
+		b = appendNumber(b, "pipe", e.Inode)
+		b = appendBytes(b, "name", []byte(e.Name))
 		b = e.Main.append(b, "main")
 		b = e.Log.append(b, "log")
 	}
+	return append(b, '\n')
+}
+
+// field is one that names a descriptor, or -1 for none.
+type field struct {
+	name string
+	fd   int
+}
+
+func appendFDs(b []byte, all ...field) []byte {
+	for _, f := range all {
+		b = strconv.AppendInt(append(b, " "+f.name+"="...), int64(f.fd), 10)
+	}
 	return b
+}
+
+func appendNumber(b []byte, name string, n uint64) []byte {
+	return strconv.AppendUint(append(b, " "+name+"="...), n, 10)
+}
+
+const digits = "0123456789abcdef"
+
+func appendBytes(b []byte, name string, value []byte) []byte {
+	b = append(b, " "+name+"="...)
+	for _, c := range value {
+		b = append(b, digits[c>>4], digits[c&15])
+	}
+	return b
+}
+
+// parseBytes is the inverse of the digits that appendBytes writes.
+func parseBytes(s string) (b []byte, ok bool) {
+	for ; len(s) >= 2; s = s[2:] {
+		n, err := strconv.ParseUint(s[:2], 16, 8)
+		if err != nil {
+			return nil, false
+		}
+		b = append(b, byte(n))
+	}
+	return b, s == ""
 }
 
 func (u *Unit) append(b []byte, word string) []byte {
 	if u == nil {
 		return b
 	}
-	b = fmt.Appendf(b, "%s dir=%d home=%d theirs=%d lock=%d control=%d ok=%d state=%x",
-		word, u.Dir, u.Home, u.Theirs, u.Lock, u.Control, u.OK, u.State.AppendState(nil))
+	b = appendFDs(append(b, "\n"+word...), field{"dir", u.Dir}, field{"home", u.Home}, field{"theirs", u.Theirs},
+		field{"lock", u.Lock}, field{"control", u.Control}, field{"ok", u.OK})
+	b = appendBytes(b, "state", u.State.AppendState(nil))
 	if p := u.Stranger; p != nil {
-		b = fmt.Appendf(b, " pid=%d pidfd=%d start=%d", p.PID, p.FD, p.start)
+		b = appendFDs(b, field{"pid", int(p.PID)}, field{"pidfd", p.FD})
+		b = appendNumber(b, "start", p.start)
 	}
 	if u.Ended {
-		b = fmt.Appendf(b, " end=%d", uint32(u.End))
+		b = appendNumber(b, "end", uint64(uint32(u.End)))
 	}
-	return append(b, '\n')
+	return b
 }
 
 // ParseWill reads the text of a will. The error is ErrWill, or says which line is
@@ -104,7 +148,7 @@ func ParseWill(b []byte) (*Will, error) {
 	for line := range bytes.Lines(rest) {
 		n++
 		if err := w.line(bytes.TrimSuffix(line, []byte("\n"))); err != nil {
-			return nil, fmt.Errorf("line %d: %w", n, err)
+			return nil, fault.At("line "+strconv.Itoa(n), err)
 		}
 	}
 	return w, w.distinct()
@@ -221,7 +265,7 @@ func (w *Will) distinct() error {
 	seen := make(map[int]bool)
 	for _, fd := range w.Descriptors() {
 		if seen[fd] {
-			return fmt.Errorf("descriptor %d twice", fd)
+			return errors.New("descriptor " + strconv.Itoa(fd) + " twice")
 		}
 		seen[fd] = true
 	}
@@ -239,7 +283,7 @@ func parseFields(b []byte) (*fields, error) {
 	for _, word := range bytes.Fields(b) {
 		name, value, ok := bytes.Cut(word, []byte("="))
 		if !ok {
-			return nil, fmt.Errorf("not a field: %q", word)
+			return nil, errors.New("not a field: " + strconv.Quote(string(word)))
 		}
 		f.values[string(name)] = value
 	}
@@ -248,7 +292,7 @@ func parseFields(b []byte) (*fields, error) {
 
 func (f *fields) fail(name string) {
 	if f.err == nil {
-		f.err = fmt.Errorf("%s: %q", name, f.values[name])
+		f.err = errors.New(name + ": " + strconv.Quote(string(f.values[name])))
 	}
 }
 
@@ -275,8 +319,8 @@ func (f *fields) fd(name string) int {
 }
 
 func (f *fields) bytes(name string) []byte {
-	b, err := hex.DecodeString(string(f.values[name]))
-	if err != nil {
+	b, ok := parseBytes(string(f.values[name]))
+	if !ok {
 		f.fail(name)
 	}
 	return b
@@ -287,19 +331,19 @@ func (f *fields) bytes(name string) []byte {
 func (w *Will) Leave() (fd int, err error) {
 	fd, err = unix.MemfdCreate("upkeep", unix.MFD_CLOEXEC)
 	if err != nil {
-		return -1, fmt.Errorf("unable to create memfd: %w", err)
+		return -1, fault.At("unable to create memfd", err)
 	}
 	for b := w.Append(nil); len(b) > 0; {
 		n, err := unix.Write(fd, b)
 		if err != nil {
 			unix.Close(fd)
-			return -1, fmt.Errorf("unable to write to memfd: %w", err)
+			return -1, fault.At("unable to write to memfd", err)
 		}
 		b = b[n:]
 	}
 	if _, err := unix.Seek(fd, 0, io.SeekStart); err != nil {
 		unix.Close(fd)
-		return -1, fmt.Errorf("unable to rewind memfd: %w", err)
+		return -1, fault.At("unable to rewind memfd", err)
 	}
 	return fd, nil
 }

@@ -4,7 +4,6 @@
 package notify
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"upkeep/internal/fault"
 )
 
 // The variables that are meant for one process.
@@ -59,7 +60,7 @@ func Interval(environ []string, pid int) (time.Duration, error) {
 	const most = uint64(1<<63-1) / uint64(time.Microsecond)
 	usec, err := strconv.ParseUint(text, 10, 64)
 	if err != nil || usec == 0 || usec > most {
-		return 0, fmt.Errorf("%s is %q: %w", intervalVar, text, unix.EINVAL)
+		return 0, fault.At(intervalVar+" is "+strconv.Quote(text), unix.EINVAL)
 	}
 	return time.Duration(usec) * time.Microsecond, nil
 }
@@ -99,16 +100,16 @@ func Open(environ []string, failed func(name string, err error)) (*Socket, error
 		return nil, nil
 	}
 	if name[0] != '/' && name[0] != '@' || len(name) == 1 {
-		return nil, fmt.Errorf("unable to notify %s: %w", name, unix.EPROTONOSUPPORT)
+		return nil, fault.At("unable to notify "+name, unix.EPROTONOSUPPORT)
 	}
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("unable to notify %s: %w", name, err)
+		return nil, fault.At("unable to notify "+name, err)
 	}
 	limit := unix.NsecToTimeval(int64(sendLimit))
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit); err != nil {
 		unix.Close(fd)
-		return nil, fmt.Errorf("unable to notify %s: %w", name, err)
+		return nil, fault.At("unable to notify "+name, err)
 	}
 	s := &Socket{name: name, fd: fd, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	s.addr.Name = name

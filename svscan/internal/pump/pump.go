@@ -4,10 +4,11 @@
 package pump
 
 import (
-	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"upkeep/internal/fault"
 )
 
 // Pump is an epoll instance. It is itself watched by the runtime's poller, so
@@ -24,7 +25,7 @@ func New() (*Pump, error) {
 		err = unix.SetNonblock(fd, true) // which has os.NewFile use the poller
 	}
 	if err != nil {
-		return nil, fmt.Errorf("unable to create epoll: %w", err)
+		return nil, fault.At("unable to create epoll", err)
 	}
 	return &Pump{os.NewFile(uintptr(fd), "epoll"), fd}, nil
 }
@@ -44,7 +45,7 @@ func (p *Pump) Once(fd int, token uint64) error {
 		err = unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &ev)
 	}
 	if err != nil {
-		return fmt.Errorf("unable to add to epoll: %w", err)
+		return fault.At("unable to add to epoll", err)
 	}
 	return nil
 }
@@ -57,7 +58,7 @@ func (p *Pump) AddPriority(fd int, token uint64) error {
 func (p *Pump) add(fd int, events uint32, token uint64) error {
 	ev := unix.EpollEvent{Events: events | edge, Fd: int32(token), Pad: int32(token >> 32)}
 	if err := unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
-		return fmt.Errorf("unable to add to epoll: %w", err)
+		return fault.At("unable to add to epoll", err)
 	}
 	return nil
 }

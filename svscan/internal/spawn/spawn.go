@@ -6,7 +6,6 @@
 package spawn
 
 import (
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -14,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"upkeep/internal/fault"
 	"upkeep/supervise/servicedir"
 	"upkeep/svscan/internal/cgroup"
 	"upkeep/svscan/internal/handoff"
@@ -157,7 +157,7 @@ type Options struct {
 func New(t *reap.Table, o Options) (*Spawner, error) {
 	env, err := syscall.SlicePtrFromStrings(o.Env)
 	if err != nil {
-		return nil, fmt.Errorf("unable to pass on the environment: %w", err)
+		return nil, fault.At("unable to pass on the environment", err)
 	}
 	s := &Spawner{
 		table: t, env: env, limit: o.Limit, ignored: ignoredSignals(),
@@ -166,13 +166,13 @@ func New(t *reap.Table, o Options) (*Spawner, error) {
 	}
 	s.copying.Store(o.Copy)
 	if s.none, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
-		return nil, fmt.Errorf("unable to create eventfd: %w", err)
+		return nil, fault.At("unable to create eventfd", err)
 	}
 	for i := range s.slots {
 		for j := range s.slots[i] {
 			fd, err := unix.FcntlInt(uintptr(s.none), unix.F_DUPFD_CLOEXEC, 3)
 			if err != nil {
-				return nil, fmt.Errorf("unable to reserve descriptors: %w", err)
+				return nil, fault.At("unable to reserve descriptors", err)
 			}
 			s.slots[i][j] = fd
 			s.top = max(s.top, fd+1)

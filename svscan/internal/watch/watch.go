@@ -9,7 +9,6 @@ package watch
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -17,6 +16,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"upkeep/internal/fault"
 )
 
 // Tree watches a scan directory, and its parent so as to notice that it was
@@ -57,7 +58,7 @@ const entries = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_M
 func NewTree(dir string, changed func()) (*Tree, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
-		return nil, fmt.Errorf("unable to watch %s: %w", dir, reason(err))
+		return nil, fault.At("unable to watch "+dir, reason(err))
 	}
 	t := &Tree{
 		file: os.NewFile(uintptr(fd), "inotify"), fd: fd, dir: dir,
@@ -89,7 +90,7 @@ func (t *Tree) Again() error {
 	if err == nil {
 		t.self = wd
 	} else if err != unix.ENOENT {
-		return fmt.Errorf("unable to watch %s: %w", t.dir, reason(err))
+		return fault.At("unable to watch "+t.dir, reason(err))
 	}
 	for _, parent := range t.parents() {
 		if wd, err := unix.InotifyAddWatch(t.fd, parent, entries); err == nil {
