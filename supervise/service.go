@@ -157,9 +157,7 @@ func (s *Service) next(ev *Event) (ok bool) {
 		return false
 	}
 	if len(s.box) == 0 {
-		if cap(s.box) > 8 {
-			s.box = nil
-		}
+		s.box = nil // most services have nothing to do for days
 		return false
 	}
 	*ev = s.box[0]

@@ -24,27 +24,27 @@ import (
 type logger struct {
 	u     *unit
 	pid   int32
+	turn  bool // it has its turn; who runs sets that
 	feed  *logwriter.Feed
 	again *time.Timer // looks at a line that comes too slowly; made when it is needed
 	disk  *disk       // that it waits for its turn at
 
 	mu      sync.Mutex
-	kill    chan struct{} // closed by a signal that ends it at once; made by who waits
-	begun   bool          // from here on it may be roused
-	running bool          // its goroutine is at work
-	roused  bool          // and there is more to be done
+	kill    chan struct{}  // closed by a signal that ends it at once; made by who waits
+	signal  syscall.Signal // that ends it at once, or 0
+	begun   bool           // from here on it may be roused
+	running bool           // its goroutine is at work
+	roused  bool           // and there is more to be done
 	paused  bool
 	rotate  bool
 	ends    bool
-	signal  syscall.Signal // that ends it at once, or 0
 	gone    bool
 
 	// The rest belongs to who runs.
 
+	inside bool // it has its turn, and those at others, and the scanner is not to become another program
 	writer *logwriter.Writer
 	others []*disk // to write to as well, in the order in which turns are taken
-	turn   bool    // it has its turn
-	inside bool    // and those at others, and the scanner is not to become another program
 	said   string  // the last warning
 	last   time.Time
 }

@@ -169,7 +169,7 @@ func (s *Scanner) tell() {
 	for _, e := range s.entries {
 		if e.main.up {
 			now[0]++
-		} else if e.present && e.main.fault != nil {
+		} else if e.present && e.main.fault() != nil {
 			now[1]++
 		}
 	}

@@ -48,7 +48,7 @@ func (s *Scanner) scanOne() {
 	e.name, e.present, e.seen = dir, true, s.serial
 	s.fill(unix.AT_FDCWD, e, true, complain)
 	if e.main.unit == nil { // no descriptors, or the directory cannot be opened
-		s.fault, s.stop = e.main.fault, true
+		s.fault, s.stop = e.main.fault(), true
 		s.advance(e)
 		s.drop(e)
 	}

@@ -79,6 +79,7 @@ type entry struct {
 	seen    uint32
 	present bool
 	hungUp  bool // a HUP came while it was not present: it is to end
+	ended   bool // nobody had the log pipe for writing when it was found
 	main    slot
 	log     slot
 	pipe    [2]int // the log pipe, to read and to write to, or -1
@@ -88,7 +89,6 @@ type entry struct {
 	scriptAt int
 	draining *draining // nil until somebody is waited for
 
-	ended   bool // nobody had the pipe for writing when it was found
 	gate    gate
 	feed    atomic.Pointer[logwriter.Feed] // of a log that the scanner writes itself
 	rest    [2]int                         // the feed's second pipe, or -1; under the kernel's mu
@@ -100,12 +100,55 @@ type entry struct {
 
 // slot is one of the two units of an entry.
 type slot struct {
-	unit   *unit // opening or running
-	up     bool  // running: it takes events
-	fault  error // why it could not be opened, last time
-	retry  time.Time
-	broke  time.Time // when it last panicked
-	closed bool      // it left; after retry it may come again
+	unit    *unit // opening or running
+	up      bool  // running: it takes events
+	closed  bool  // it left; after the time of retry it may come again
+	trouble *trouble
+}
+
+// trouble is what most slots never have.
+type trouble struct {
+	fault error // why the unit could not be opened, last time
+	retry time.Time
+	broke time.Time // when it last panicked
+}
+
+func (x *slot) ensureTrouble() *trouble {
+	if x.trouble == nil {
+		x.trouble = new(trouble)
+	}
+	return x.trouble
+}
+
+// retry is when the unit may be opened, if it is not yet time; else it is zero.
+func (x *slot) retry() time.Time {
+	if x.trouble == nil {
+		return time.Time{}
+	}
+	return x.trouble.retry
+}
+
+func (x *slot) putOff(to time.Time) { x.ensureTrouble().retry = to }
+
+func (x *slot) fault() error {
+	if x.trouble == nil {
+		return nil
+	}
+	return x.trouble.fault
+}
+
+// fails notes why the unit could not be opened, and whether that is new.
+func (x *slot) fails(err error) (anew bool) {
+	old := x.fault()
+	x.ensureTrouble().fault = err
+	return old == nil || old.Error() != err.Error()
+}
+
+// well is after the unit was opened.
+func (x *slot) well() {
+	if x.trouble != nil {
+		x.trouble = &trouble{broke: x.trouble.broke}
+	}
 }
 
 // message is what the scanner is told.
@@ -571,8 +614,8 @@ func (s *Scanner) fill(scanDir int, e *entry, first bool, complain func(verb, ob
 	}()
 	now := time.Now()
 	for _, x := range []*slot{&e.main, &e.log} {
-		if x.unit == nil && x.retry.After(now) {
-			s.scanAt(x.retry)
+		if retry := x.retry(); x.unit == nil && retry.After(now) {
+			s.scanAt(retry)
 		}
 	}
 	if e.drains() {
@@ -620,7 +663,7 @@ func (s *Scanner) fill(scanDir int, e *entry, first bool, complain func(verb, ob
 }
 
 func (x *slot) due(now time.Time) bool {
-	return x.unit == nil && !x.retry.After(now)
+	return x.unit == nil && !x.retry().After(now)
 }
 
 // logged tells whether an entry has a log service. A file of that name is one in encore,
@@ -713,7 +756,7 @@ func (s *Scanner) openFailed(e *entry, err error) {
 	retry := time.Now().Add(pollEvery)
 	for _, x := range []*slot{&e.main, &e.log} {
 		if x.unit == nil {
-			x.retry = retry
+			x.putOff(retry)
 		}
 	}
 	s.scanAt(retry)
@@ -724,8 +767,7 @@ func (s *Scanner) openFailed(e *entry, err error) {
 		}
 		return
 	}
-	if e.main.fault == nil || e.main.fault.Error() != err.Error() {
-		e.main.fault = err
+	if e.main.fails(err) {
 		s.k.report(Warning, "", "open", e.name, err)
 	}
 }
@@ -790,11 +832,10 @@ func (s *Scanner) opened(u *unit, err error) {
 			e.gate.open()
 		}
 		s.promised -= s.fdsEach()
-		x.retry = time.Now().Add(pollEvery)
+		x.putOff(time.Now().Add(pollEvery))
 		if errors.Is(err, unix.EMFILE) {
 			s.openFailed(e, unix.EMFILE)
-		} else if x.fault == nil || x.fault.Error() != err.Error() {
-			x.fault = err
+		} else if x.fails(err) {
 			var step *servicedir.StepError
 			if errors.As(err, &step) {
 				s.k.report(Fatal, u.name(), step.Verb, u.name()+"/"+step.File, step.Err)
@@ -802,14 +843,15 @@ func (s *Scanner) opened(u *unit, err error) {
 				s.k.report(Fatal, u.name(), "supervise", u.name(), err)
 			}
 		}
-		s.scanAt(x.retry)
+		s.scanAt(x.retry())
 		e.present = e.present && !s.k.config.Heir
 		s.advance(e)
 		s.drop(e)
 		s.moveUp()
 		return
 	}
-	x.up, x.fault, x.retry = true, nil, time.Time{}
+	x.up = true
+	x.well()
 	s.takeTurn(u)
 	defer s.moveUp()
 	s.settled.Reset(settleAfter)
@@ -844,10 +886,10 @@ func (s *Scanner) closed(u *unit) {
 		e.lingers.Close()
 		e.lingers = nil
 	}
-	x.retry = time.Now().Add(pollEvery)
+	x.putOff(time.Now().Add(pollEvery))
 	s.full = false
 	if !s.stop && e.present {
-		s.scanAt(x.retry)
+		s.scanAt(x.retry())
 	}
 	s.mirrorWithoutLog(u)
 	s.advance(e)
@@ -860,11 +902,11 @@ func (s *Scanner) closed(u *unit) {
 func (s *Scanner) remake(u *unit) {
 	x := u.entry.slotOf(u)
 	x.up = false
-	if time.Since(x.broke) < time.Second {
+	if x.trouble != nil && time.Since(x.trouble.broke) < time.Second {
 		time.AfterFunc(time.Second, func() { s.post(message{kind: msgBroken, unit: u}) })
 		return
 	}
-	x.broke = time.Now()
+	x.ensureTrouble().broke = time.Now()
 	s.promised -= s.fdsEach()
 	s.start(u.entry, x, u.dir.FD, u.name(), true, nil)
 }
@@ -940,7 +982,9 @@ func (s *Scanner) shutdown() {
 }
 
 func (e *entry) stop() {
-	e.main.retry = time.Time{}
+	if e.main.trouble != nil {
+		e.main.trouble.retry = time.Time{}
+	}
 	if e.main.up {
 		e.main.unit.Post(supervise.Event{Kind: supervise.EvShutdown, At: e.main.unit.Now()})
 	}

@@ -22,40 +22,41 @@ import (
 // "web" and "web/log" are two.
 type unit struct {
 	supervise.Service
-	k     *kernel
-	entry *entry // nil for a service that is supervised alone
-	log   bool
-	fresh bool                   // appeared while we were looking; its files may still be coming
-	label atomic.Pointer[string] // as messages name it; follows a rename
-	dir   *servicedir.Dir
-	disk  *lane.Lane[diskJob, struct{}]
-	token uint32
-	wd    int32
-	stdin int32
+	k         *kernel
+	entry     *entry // nil for a service that is supervised alone
+	log       bool
+	fresh     bool // appeared while we were looking; its files may still be coming
+	reads     bool // what everybody writes: LogService
+	builtin   bool // its logger is to write the log; under mu
+	writes    bool // the start under way is its; likewise
+	endTries  int8
+	lockTries int8
+	letter    byte                   // whose control script is asked for
+	label     atomic.Pointer[string] // as messages name it; follows a rename
+	dir       *servicedir.Dir
+	disk      *lane.Lane[diskJob, struct{}]
+	token     uint32
+	wd        int32
+	stdin     int32
 	// stdout changes when a log service appears later.
 	stdout atomic.Int32
 	// A process that a former scanner left behind, until it ends.
-	stranger  *handoff.Process
-	left      *handoff.Unit // by the program that we were, until it is open
-	endTries  int8
-	lockTries int8
-	pipe      atomic.Uint64 // inode of the log pipe, or 0
-	cage      *cage         // where nothing may outlive the service; under mu
-	lock      *serviceLock  // where it has lock-fd; likewise
-	logger    *logger       // that writes the log instead of a process; likewise
-	reads     bool          // what everybody writes: LogService
-	builtin   bool          // it is to be one; likewise
-	writes    bool          // the start under way is its; likewise
-	logFault  string        // why it could not be opened, as it was reported
+	stranger *handoff.Process
+	left     *handoff.Unit // by the program that we were, until it is open
+	pipe     atomic.Uint64 // inode of the log pipe, or 0
+	cage     *cage         // where nothing may outlive the service; under mu
+	lock     *serviceLock  // where it has lock-fd; likewise
+	logger   *logger       // that writes the log instead of a process; likewise
+	logFault string        // why it could not be opened, as it was reported
 	// partner is the log service of a service, and the other way round.
 	partner atomic.Pointer[unit]
 	encore  *encoreUnit
-	ext     *extension  // where the directory has more to say; set under mu
-	inLine  atomic.Bool // the scanner wants to know of the first start
+	ext     *extension // where the directory has more to say; set under mu
 
-	request *spawn.Request                   // for run, finish and the like: one at a time; made for the first
-	timers  *[supervise.Timers]*time.Timer   // made when the first is armed
-	faults  [supervise.Scripts]syscall.Errno // why each could not be started last time, as it was reported
+	request *spawn.Request                 // for run, finish and the like: one at a time; until it is answered
+	timers  *[supervise.Timers]*time.Timer // made when the first is armed
+	faults  [supervise.Scripts]uint16      // error numbers why each could not be started last time, as it was reported
+	inLine  atomic.Bool                    // the scanner wants to know of the first start
 
 	mu       sync.Mutex
 	pending  jobs
@@ -78,7 +79,6 @@ type unit struct {
 	broken   bool                 // something panicked: to be taken over anew
 	closing  bool                 // as soon as they are
 	finishOf supervise.WaitStatus // what finish is told
-	letter   byte                 // whose control script is asked for
 }
 
 func newUnit(k *kernel, e *entry, fd int, name string) *unit {
@@ -545,8 +545,16 @@ func (u *unit) answered() {
 	u.mu.Unlock()
 }
 
+// dropRequest forgets the request that has been answered: most services run for days.
+func (u *unit) dropRequest() {
+	u.mu.Lock()
+	u.request = nil
+	u.mu.Unlock()
+}
+
 // Started implements spawn.Owner. Its Proceed is the service's.
 func (u *unit) Started(pid int32, at time.Time) {
+	u.dropRequest()
 	u.answered()
 	u.lockAnswered()
 	u.Append(supervise.Event{Kind: supervise.EvStarted, PID: pid, At: u.k.instant(at)})
@@ -554,6 +562,7 @@ func (u *unit) Started(pid int32, at time.Time) {
 
 // StartFailed implements spawn.Owner.
 func (u *unit) StartFailed(err error, exec bool, at time.Time) {
+	u.dropRequest()
 	u.answered()
 	u.notStarted(err, exec, at)
 }
@@ -585,11 +594,12 @@ func (u *unit) notStarted(err error, exec bool, at time.Time) {
 func (u *unit) reportStart(err error, exec bool) {
 	var errno syscall.Errno
 	errors.As(err, &errno)
+	number := uint16(errno)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	fault := &u.faults[u.script]
 	switch {
-	case *fault == errno:
+	case *fault == number:
 		return
 	case exec && u.fresh:
 		u.fresh = false
@@ -598,7 +608,7 @@ func (u *unit) reportStart(err error, exec bool) {
 		u.busy = true // it is just being written
 		return
 	}
-	*fault = errno
+	*fault = number
 	if exec {
 		u.k.report(Fatal, u.name(), "start", u.scriptPath(), err)
 	} else {
