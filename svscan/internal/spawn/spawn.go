@@ -78,7 +78,8 @@ type Request struct {
 	Notify  int // becomes NotifyAt in the child; -1 for none
 	At      int
 	Lock    *Passed // another, unless it is nil
-	Session bool    // setsid
+	Sockets *Sockets
+	Session bool // setsid
 	// Follow has the process be in a session and a group of its own, but lead neither, so
 	// that it can still make one: who led them has ended.
 	Follow bool
@@ -260,7 +261,7 @@ func (s *Spawner) start(c *child, r *Request) {
 		defer s.giveBack(set)
 	}
 	for {
-		copying := !ok || s.copying.Load()
+		copying := !ok || s.copying.Load() || r.Sockets != nil
 		*c = child{
 			dir: r.Dir, fds: [3]int{r.Stdin, r.Stdout, -1}, extra: [extras]Passed{{r.Notify, r.At}, {-1, 0}},
 			path: r.Program.path, argv: &r.Program.argv[0], env: &s.env[0],
@@ -270,6 +271,7 @@ func (s *Spawner) start(c *child, r *Request) {
 		if r.Lock != nil {
 			c.extra[1] = *r.Lock
 		}
+		r.Sockets.give(c)
 		if c.journal >= 0 {
 			c.mark[servicedir.MarkBefore] = handoff.Boottime()
 		}

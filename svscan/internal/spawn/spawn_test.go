@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"upkeep/svscan/internal/listen"
 	"upkeep/svscan/internal/reap"
 )
 
@@ -357,4 +358,46 @@ func TestMaskRestored(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestSockets has descriptors come one after the other, with an environment that names
+// the process itself.
+func TestSockets(t *testing.T) {
+	both(t, func(t *testing.T, s *Spawner) {
+		var fds []int
+		dir := t.TempDir()
+		for _, name := range []string{"one", "two", "three"} {
+			fd, err := unix.Open(filepath.Join(dir, name), unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
+			if err == nil {
+				defer unix.Close(fd)
+				fd, err = listen.High(fd)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(fd)
+			fds = append(fds, fd)
+		}
+		const script = `echo "$LISTEN_FDS $LISTEN_FDNAMES"
+			[ "$LISTEN_PID" = $$ ] || echo "LISTEN_PID is $LISTEN_PID, not $$"
+			env | grep -c ^LISTEN_
+			for i in 0 3 4 5 6; do readlink /proc/$$/fd/$i; done
+			exit 0`
+		sockets, err := s.Sockets(fds, []string{"a", "", "c"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		null, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(null)
+		for range 2 { // the second finds the environment as the first has left it
+			got := output(t, s, dir, script, func(r *Request) { r.Sockets, r.Stdin = sockets, null })
+			want := "3 a::c\n3\n/dev/null\n" + dir + "/one\n" + dir + "/two\n" + dir + "/three\n"
+			if got != want {
+				t.Errorf("it found %q, want %q", got, want)
+			}
+		}
+	})
 }

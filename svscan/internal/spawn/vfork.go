@@ -70,6 +70,8 @@ type child struct {
 	mark    servicedir.Mark
 	handles bool // the inode of a pidfd goes into it
 	leaf    entrance
+	sockets []int          // what becomes firstSocket and so on
+	pid     unsafe.Pointer // to where it writes its pid for them, with room for a zero at the end
 
 	enter        bool // it has to go into its cgroup by itself
 	zero         byte // what it writes for that
@@ -247,6 +249,14 @@ func forkExec(c *child) int {
 			goto fail
 		}
 	}
+	for i = 0; i < len(c.sockets); i++ {
+		if _, _, errno = syscall.RawSyscall(unix.SYS_DUP3, uintptr(c.sockets[i]), uintptr(firstSocket+i), 0); errno != 0 {
+			goto fail
+		}
+	}
+	if c.pid != nil {
+		c.writePID()
+	}
 	if c.limit != nil {
 		syscall.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(c.limit)), 0, 0, 0)
 	}
@@ -265,6 +275,24 @@ fail:
 func resetSignal(sig uintptr) {
 	var dfl [8]uint64
 	syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&dfl)), 0, 8, 0, 0)
+}
+
+// writePID has the new process put its pid into its environment.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func (c *child) writePID() {
+	pid, _, _ := syscall.RawSyscall(unix.SYS_GETPID, 0, 0, 0)
+	n := 1
+	for rest := pid / 10; rest > 0; rest /= 10 {
+		n++
+	}
+	*(*byte)(unsafe.Add(c.pid, n)) = 0
+	for ; n > 0; n-- {
+		*(*byte)(unsafe.Add(c.pid, n-1)) = '0' + byte(pid%10)
+		pid /= 10
+	}
 }
 
 // writeMark has the new process say who it is before it becomes what it is to be.

@@ -32,6 +32,8 @@ type child struct {
 	mark    servicedir.Mark
 	handles bool
 	leaf    entrance
+	sockets []int
+	pid     unsafe.Pointer // see there; here a shell takes its place
 	errno   syscall.Errno
 
 	occupied [perStart]bool
@@ -60,15 +62,19 @@ func (c *child) fork() (pid int, errno syscall.Errno) {
 		if x.FD < 0 {
 			continue
 		}
-		for len(attr.Files) <= x.At {
-			attr.Files = append(attr.Files, ^uintptr(0))
+		place(attr, x.At, x.FD)
+	}
+	path, argv := unix.BytePtrToString(c.path), list(c.argv)
+	if c.pid != nil {
+		for i, fd := range c.sockets {
+			place(attr, firstSocket+i, fd)
 		}
-		attr.Files[x.At] = uintptr(x.FD)
+		argv = append([]string{"sh", "-c", `LISTEN_PID=$$; export LISTEN_PID; exec "$0" "$@"`, path}, argv[1:]...)
+		path = "/bin/sh"
 	}
 	if c.leaf.dir >= 0 {
 		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, c.leaf.dir
 	}
-	path, argv := unix.BytePtrToString(c.path), list(c.argv)
 	pid, err := syscall.ForkExec(path, argv, attr)
 	enter := attr.Sys.UseCgroupFD && (err == syscall.ENOSYS || err == syscall.EPERM)
 	if enter {
@@ -90,6 +96,13 @@ func (c *child) fork() (pid int, errno syscall.Errno) {
 	}
 	c.errno, _ = err.(syscall.Errno)
 	return 0, 0
+}
+
+func place(attr *syscall.ProcAttr, at, fd int) {
+	for len(attr.Files) <= at {
+		attr.Files = append(attr.Files, ^uintptr(0))
+	}
+	attr.Files[at] = uintptr(fd)
 }
 
 // writeMark is late here: who is killed before it leaves a process that nobody
