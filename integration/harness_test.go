@@ -59,6 +59,8 @@ func TestMain(m *testing.M) {
 		keeper()
 	case "refuse":
 		refuse(os.Args[1:])
+	case "answerer":
+		answerer()
 	}
 	code, err := work(m)
 	if err != nil {
@@ -97,7 +99,7 @@ func work(m *testing.M) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	for _, name := range []string{"tracer", "scribe", "keeper", "refuse"} {
+	for _, name := range []string{"tracer", "scribe", "keeper", "refuse", "answerer"} {
 		if err := os.Symlink(self, filepath.Join(workshop, name)); err != nil {
 			return 1, err
 		}

@@ -67,6 +67,9 @@ func (u *unit) lookForNeeds() {
 	if servicedir.HasLockFD(u.dir.FD) {
 		u.needLock()
 	}
+	if !u.log && servicedir.HasListen(u.dir.FD) {
+		u.needSockets()
+	}
 	if u.log {
 		builtin := servicedir.HasLogScript(u.dir.FD)
 		u.mu.Lock()
@@ -189,7 +192,7 @@ func (u *unit) startPrepared() {
 		u.startLogger()
 		return
 	}
-	if script == supervise.ScriptRun && !u.takeLock() {
+	if script == supervise.ScriptRun && (!u.takeLock() || !u.takeSockets()) {
 		return
 	}
 	u.prepare()

@@ -33,7 +33,7 @@ func openHome(at string) *home {
 		return nil
 	}
 	if unix.Flock(h.dir, unix.LOCK_EX|unix.LOCK_NB) == nil {
-		h.socket, err = listen(h.dir, at, HomeSocket, unix.SOCK_STREAM)
+		h.socket, err = openListener(h.dir, at, HomeSocket, unix.SOCK_STREAM)
 	}
 	if err != nil || h.socket < 0 {
 		h.close()
@@ -50,8 +50,8 @@ func inheritHome(w *handoff.Will, at string) *home {
 	return &home{at: at, dir: w.Home, socket: w.Socket}
 }
 
-// listen makes the socket anew in place of the one of a scanner that is no more.
-func listen(dir int, at, name string, kind int) (int, error) {
+// openListener makes the socket anew in place of the one of a scanner that is no more.
+func openListener(dir int, at, name string, kind int) (int, error) {
 	// It gets its name when it listens: nobody who finds it is refused.
 	begun := name + ".new"
 	if err := unix.Unlinkat(dir, begun, 0); err != nil && err != unix.ENOENT {

@@ -30,7 +30,7 @@ const keeperSocket = ".svscan-pipes"
 type keeping struct {
 	sought bool // the one of a former scanner
 	any    bool // there was something to keep
-	kept   map[servicedir.Identity]keeper.Pipes
+	kept   map[servicedir.Identity]keeper.Kept
 	made   time.Time
 	fault  string // what was said
 }
@@ -85,17 +85,17 @@ func (s *Scanner) needKeeper() {
 
 func (s *Scanner) makeKeeper() error {
 	s.keeping.made = time.Now()
-	listen, err := listen(s.home.dir, s.home.at, keeperSocket, unix.SOCK_SEQPACKET)
+	listener, err := openListener(s.home.dir, s.home.at, keeperSocket, unix.SOCK_SEQPACKET)
 	if err != nil {
 		return err
 	}
 	// It is in the queue until the keeper looks.
 	c, err := keeper.Connect(s.home.path(keeperSocket))
 	if err != nil {
-		unix.Close(listen)
+		unix.Close(listener)
 		return err
 	}
-	s.help(s.self(), append(KeeperArgs[:len(KeeperArgs):len(KeeperArgs)], s.k.config.Dir), listen, -1, func(_ *helper, err error) {
+	s.help(s.self(), append(KeeperArgs[:len(KeeperArgs):len(KeeperArgs)], s.k.config.Dir), listener, -1, func(_ *helper, err error) {
 		if err != nil {
 			s.k.report(Warning, "", "start", "a keeper of log pipes", err)
 		}
@@ -131,6 +131,7 @@ func (s *Scanner) keepAgain() {
 			s.needKeeper()
 			s.hand(e)
 		}
+		s.keepSockets(e)
 	}
 }
 

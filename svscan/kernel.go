@@ -149,6 +149,7 @@ type kernel struct {
 	base lazyBase
 
 	keeper   atomic.Pointer[keeper.Client]
+	sockets  atomic.Pointer[sockets] // of a service that is supervised alone
 	logs     stillness
 	logDisks map[uint64]*disk // by number; under mu
 	scripts  scripts

@@ -96,6 +96,7 @@ type entry struct {
 	extra   int                            // descriptors that it takes
 	place   *place                         // in the order of first starts; nil: none
 	mirror  *mirror
+	sockets atomic.Pointer[sockets]
 }
 
 // slot is one of the two units of an entry.
@@ -360,6 +361,7 @@ func (s *Scanner) handle(m message) (scan bool) {
 		s.keeperGone(m.keeper)
 	case msgKeep:
 		s.keepPipe(m.unit.entry)
+		s.keepSockets(m.unit.entry)
 	case msgKeepAgain:
 		s.keepAgain()
 	case msgPulse:
@@ -652,6 +654,7 @@ func (s *Scanner) fill(scanDir int, e *entry, first bool, complain func(verb, ob
 		s.openFailed(e, err)
 		return
 	}
+	s.keptSockets(e)
 	if log {
 		s.fillLog(fd, e, first, complain)
 	}
@@ -1025,6 +1028,7 @@ func (s *Scanner) drop(e *entry) {
 		return
 	}
 	e.closePipe()
+	e.closeSockets()
 	e.forgetScript()
 	delete(s.entries, e.id)
 	s.drainLogService()

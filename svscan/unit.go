@@ -46,6 +46,7 @@ type unit struct {
 	pipe     atomic.Uint64 // inode of the log pipe, or 0
 	cage     *cage         // where nothing may outlive the service; under mu
 	lock     *serviceLock  // where it has lock-fd; likewise
+	sockets  *sockets      // where it listens; likewise
 	logger   *logger       // that writes the log instead of a process; likewise
 	logFault string        // why it could not be opened, as it was reported
 	// partner is the log service of a service, and the other way round.
@@ -370,7 +371,7 @@ func (u *unit) entryChanged(name string) {
 		j = jobFacts
 	case "depends":
 		j = jobDepends
-	case "cgroup", "lock-fd", servicedir.LogScriptName, "notify", "no-setsid":
+	case "cgroup", "lock-fd", servicedir.ListenName, servicedir.LogScriptName, "notify", "no-setsid":
 		j = jobNeeds
 	case "log":
 		if u.entry != nil && !u.log {
@@ -445,7 +446,7 @@ func (u *unit) start() {
 	u.mu.Lock()
 	s := u.script
 	u.request.Lock = nil
-	if u.cage != nil || u.lock != nil {
+	if u.cage != nil || u.lock != nil || u.sockets != nil {
 		u.order(jobStart)
 		u.mu.Unlock()
 		return
@@ -810,6 +811,9 @@ func (u *unit) close() {
 	u.dropCage()
 	u.dropLock()
 	u.k.detach(u)
+	if u.entry == nil && u.sockets != nil {
+		u.dropSockets()
+	}
 	_ = u.dir.Forget() // a process in it would be found dead
 	if !u.lingers() {
 		u.dir.Close()

@@ -411,6 +411,7 @@ func (s *Scanner) inherit(w *handoff.Will) {
 		if left.Main != nil {
 			s.rankOf(e, left.Main.Dir, ".")
 		}
+		s.keptSockets(e)
 		s.keptPipe(e)
 		e.inheritScript(left)
 		if left.Main != nil {

@@ -33,15 +33,15 @@ func Connect(path string) (*Client, error) {
 }
 
 // All takes what is kept. It is to be called once, before anything else.
-func (c *Client) All() (map[servicedir.Identity]Pipes, error) {
+func (c *Client) All() (map[servicedir.Identity]Kept, error) {
 	conn, err := c.file.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
 	_ = c.file.SetReadDeadline(time.Now().Add(patience))
-	all := make(map[servicedir.Identity]Pipes)
+	all := make(map[servicedir.Identity]Kept)
 	for {
-		var b [messageSize + 1]byte
+		var b [messageSize + mostText + 1]byte
 		var fds []int
 		n, failed := 0, error(nil)
 		err := conn.Read(func(fd uintptr) bool {
@@ -60,12 +60,12 @@ func (c *Client) All() (map[servicedir.Identity]Pipes, error) {
 			}
 			return nil, err
 		}
-		kind, id, ok := parse(b[:n])
+		kind, id, text, ok := parse(b[:n])
 		if ok && kind == kindAll {
 			_ = c.file.SetReadDeadline(time.Time{})
 			return all, nil
 		}
-		keep(all, kind, id, fds)
+		keep(all, kind, id, text, fds)
 	}
 }
 
@@ -89,7 +89,18 @@ func (c *Client) Rest(id servicedir.Identity, rest [2]int) error {
 	return c.send(format(kindRest, id), rest[0], rest[1])
 }
 
-// Forget ends that.
+// Sockets has the keeper hold these, instead of those that it held for the service.
+func (c *Client) Sockets(id servicedir.Identity, all []Socket) error {
+	err := c.send(format(kindUnbind, id))
+	for _, s := range all {
+		if err == nil {
+			err = c.send(append(format(kindSocket, id), s.Text...), s.FD)
+		}
+	}
+	return err
+}
+
+// Forget ends all that.
 func (c *Client) Forget(id servicedir.Identity) error { return c.send(format(kindForget, id)) }
 
 // Quit ends the keeper, of which nothing is needed any more.

@@ -1,7 +1,8 @@
-// Package keeper keeps the log pipes whose reader is the scanner itself. If that is
-// killed, and the service ends as well, nobody else would have the pipe, and what was
-// written and not yet logged would be gone. So there is one small process beside the
-// scanner that does nothing but hold them; the next scanner gets them from it.
+// Package keeper keeps the log pipes whose reader is the scanner itself, and the sockets
+// that it holds for services. If it is killed, and the service ends as well, nobody else
+// would have them: what was written and not yet logged would be gone, and clients
+// refused. So there is one small process beside the scanner that does nothing but hold
+// them; the next scanner gets them from it.
 //
 // It listens at a socket in the scanner's directory and has one client at a time, the
 // newest. Messages, of a SOCK_SEQPACKET socket, are a letter and the identity of the
@@ -9,11 +10,14 @@
 //
 //	p  the pipe: its reading end
 //	r  the second pipe, with the beginning of a line: both ends
-//	d  forget both
+//	s  a socket; the text that it is known by follows
+//	u  forget the sockets
+//	d  forget all
 //	e  to a client: this was all there is
 //	q  end, nothing has to be kept
 //
-// Without a client it ends by itself when every pipe is empty and at its end.
+// Without a client it ends by itself when every pipe is empty and at its end, and nobody
+// has come for the sockets for a while.
 package keeper
 
 import (
@@ -30,22 +34,46 @@ import (
 const (
 	kindPipe   = 'p'
 	kindRest   = 'r'
+	kindSocket = 's'
+	kindUnbind = 'u'
 	kindForget = 'd'
 	kindAll    = 'e'
 	kindQuit   = 'q'
 )
 
-const messageSize = 1 + 16
+const (
+	messageSize = 1 + 16
+	mostText    = 256
+)
 
-// Pipes are the descriptors that are kept for one service, or -1.
-type Pipes struct {
-	Read int    // the log pipe
-	Rest [2]int // the second one
+// socketsFor is how long, in milliseconds, sockets are held for the next scanner: clients
+// that connect to one meanwhile get no answer.
+const socketsFor = 10 * 60 * 1000
+
+// Kept are the descriptors that are kept for one service, or -1.
+type Kept struct {
+	Read    int    // the log pipe
+	Rest    [2]int // the second one
+	Sockets []Socket
 }
 
-func none() Pipes { return Pipes{-1, [2]int{-1, -1}} }
+// Socket is one of those, with the text that it is known by.
+type Socket struct {
+	Text string
+	FD   int
+}
 
-func (p *Pipes) close() {
+func none() Kept { return Kept{Read: -1, Rest: [2]int{-1, -1}} }
+
+func (p *Kept) unbind() {
+	for _, s := range p.Sockets {
+		unix.Close(s.FD)
+	}
+	p.Sockets = nil
+}
+
+func (p *Kept) close() {
+	p.unbind()
 	for _, fd := range []int{p.Read, p.Rest[0], p.Rest[1]} {
 		if fd >= 0 {
 			unix.Close(fd)
@@ -54,23 +82,23 @@ func (p *Pipes) close() {
 }
 
 func format(kind byte, id servicedir.Identity) []byte {
-	b := append(make([]byte, 0, messageSize), kind)
+	b := append(make([]byte, 0, messageSize+mostText), kind)
 	b = binary.NativeEndian.AppendUint64(b, id.Dev)
 	return binary.NativeEndian.AppendUint64(b, id.Ino)
 }
 
-func parse(b []byte) (kind byte, id servicedir.Identity, ok bool) {
-	if len(b) != messageSize {
-		return 0, id, false
+func parse(b []byte) (kind byte, id servicedir.Identity, text string, ok bool) {
+	if len(b) < messageSize || len(b) > messageSize+mostText {
+		return 0, id, "", false
 	}
 	id.Dev = binary.NativeEndian.Uint64(b[1:])
 	id.Ino = binary.NativeEndian.Uint64(b[9:])
-	return b[0], id, true
+	return b[0], id, string(b[messageSize:]), true
 }
 
 // keep enters descriptors that came with a message. Those it has no place for are
 // closed.
-func keep(m map[servicedir.Identity]Pipes, kind byte, id servicedir.Identity, fds []int) {
+func keep(m map[servicedir.Identity]Kept, kind byte, id servicedir.Identity, text string, fds []int) {
 	p, ok := m[id]
 	if !ok {
 		p = none()
@@ -81,6 +109,8 @@ func keep(m map[servicedir.Identity]Pipes, kind byte, id servicedir.Identity, fd
 			unix.Close(p.Read)
 		}
 		p.Read = fds[0]
+	case kind == kindSocket && len(fds) == 1:
+		p.Sockets = append(p.Sockets, Socket{text, fds[0]})
 	case kind == kindRest && len(fds) == 2:
 		for i, fd := range fds {
 			if p.Rest[i] >= 0 {
@@ -122,7 +152,7 @@ func receive(fd, flags int, b []byte) (n int, fds []int, err error) {
 type keeper struct {
 	listen int
 	client int // or -1
-	pipes  map[servicedir.Identity]Pipes
+	pipes  map[servicedir.Identity]Kept
 }
 
 // Run keeps pipes, with listen as the socket to listen at, until it has nothing to
@@ -136,24 +166,32 @@ func Run(listen int) {
 		}
 		unix.Close(null)
 	}
-	run(listen)
+	run(listen, socketsFor)
 }
 
-func run(listen int) {
+func run(listen, socketsFor int) {
 	_ = unix.SetNonblock(listen, false)
-	k := &keeper{listen: listen, client: -1, pipes: make(map[servicedir.Identity]Pipes)}
+	k := &keeper{listen: listen, client: -1, pipes: make(map[servicedir.Identity]Kept)}
 	defer k.close()
 	// The scanner that has made this process has a connection in the queue.
 	for k.accept(); ; {
 		fds := []unix.PollFd{{Fd: int32(listen), Events: unix.POLLIN}}
 		var ids []servicedir.Identity
+		timeout := -1
 		if k.client >= 0 {
 			fds = append(fds, unix.PollFd{Fd: int32(k.client), Events: unix.POLLIN})
 		} else if fds, ids = k.watch(fds); len(k.pipes) == 0 && !waits(listen) {
 			return
+		} else if k.binds() {
+			timeout = socketsFor
 		}
-		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
+		n, err := unix.Poll(fds, timeout)
+		if err != nil && err != unix.EINTR {
 			return
+		}
+		if n == 0 && err == nil {
+			k.unbind()
+			continue
 		}
 		if fds[0].Revents != 0 {
 			k.accept()
@@ -173,6 +211,23 @@ func run(listen int) {
 	}
 }
 
+func (k *keeper) binds() bool {
+	for _, p := range k.pipes {
+		if p.Sockets != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// unbind gives the sockets up, for which nobody has come.
+func (k *keeper) unbind() {
+	for id, p := range k.pipes {
+		p.unbind()
+		k.pipes[id] = p
+	}
+}
+
 // watch adds the pipes whose end is still to come.
 func (k *keeper) watch(fds []unix.PollFd) ([]unix.PollFd, []servicedir.Identity) {
 	var ids []servicedir.Identity
@@ -186,9 +241,9 @@ func (k *keeper) watch(fds []unix.PollFd) ([]unix.PollFd, []servicedir.Identity)
 }
 
 // ended gives up a pipe that is empty and at its end.
-func (k *keeper) ended(id servicedir.Identity) Pipes {
+func (k *keeper) ended(id servicedir.Identity) Kept {
 	p := k.pipes[id]
-	if p.Read >= 0 && (!atEnd(p.Read) || held(p.Read)) || p.Rest[0] >= 0 && held(p.Rest[0]) {
+	if p.Read >= 0 && (!atEnd(p.Read) || held(p.Read)) || p.Rest[0] >= 0 && held(p.Rest[0]) || p.Sockets != nil {
 		return p
 	}
 	p.close()
@@ -230,6 +285,11 @@ func (k *keeper) accept() {
 		if p.Rest[0] >= 0 && err == nil {
 			err = send(fd, format(kindRest, id), p.Rest[0], p.Rest[1])
 		}
+		for _, s := range p.Sockets {
+			if err == nil {
+				err = send(fd, append(format(kindSocket, id), s.Text...), s.FD)
+			}
+		}
 	}
 	if err == nil {
 		err = send(fd, format(kindAll, servicedir.Identity{}))
@@ -270,7 +330,7 @@ func (k *keeper) obeyNow() (last bool) {
 	if n, err := unix.Poll(p, 0); err != nil || n == 0 {
 		return true
 	}
-	var b [messageSize + 1]byte
+	var b [messageSize + mostText + 1]byte
 	n, fds, err := receive(k.client, unix.MSG_DONTWAIT, b[:])
 	if err != nil || n == 0 {
 		return true
@@ -281,7 +341,7 @@ func (k *keeper) obeyNow() (last bool) {
 
 // obey takes a message of the client, and tells whether this is the end.
 func (k *keeper) obey() (end bool) {
-	var b [messageSize + 1]byte
+	var b [messageSize + mostText + 1]byte
 	n, fds, err := receive(k.client, 0, b[:])
 	if err != nil || n == 0 {
 		k.leave()
@@ -291,11 +351,16 @@ func (k *keeper) obey() (end bool) {
 }
 
 func (k *keeper) take(b []byte, fds []int) (end bool) {
-	kind, id, ok := parse(b)
+	kind, id, text, ok := parse(b)
 	if !ok {
 		kind = 0
 	}
 	switch kind {
+	case kindUnbind:
+		if p, ok := k.pipes[id]; ok {
+			p.unbind()
+			k.pipes[id] = p
+		}
 	case kindForget:
 		if p, ok := k.pipes[id]; ok {
 			p.close()
@@ -304,7 +369,7 @@ func (k *keeper) take(b []byte, fds []int) (end bool) {
 	case kindQuit:
 		return true
 	}
-	keep(k.pipes, kind, id, fds)
+	keep(k.pipes, kind, id, text, fds)
 	return false
 }
 

@@ -25,14 +25,14 @@ func scene(t *testing.T) (path string, ended chan struct{}) {
 	}
 	ended = make(chan struct{})
 	go func() {
-		run(fd)
+		run(fd, socketsFor)
 		unix.Close(fd)
 		close(ended)
 	}()
 	return path, ended
 }
 
-func connect(t *testing.T, path string) (*Client, map[servicedir.Identity]Pipes) {
+func connect(t *testing.T, path string) (*Client, map[servicedir.Identity]Kept) {
 	t.Helper()
 	c, err := Connect(path)
 	if err != nil {
@@ -127,7 +127,7 @@ func TestKeeper(t *testing.T) {
 	}
 	c.Close()
 	<-ended
-	for _, m := range []map[servicedir.Identity]Pipes{all, again} {
+	for _, m := range []map[servicedir.Identity]Kept{all, again} {
 		for _, p := range m {
 			p.close()
 		}
@@ -164,7 +164,7 @@ func TestQueue(t *testing.T) {
 	defer last.Close()
 	ended := make(chan struct{})
 	go func() {
-		run(fd)
+		run(fd, socketsFor)
 		close(ended)
 	}()
 	all, err := last.All()
@@ -176,6 +176,54 @@ func TestQueue(t *testing.T) {
 	must(t, last.Quit())
 	<-ended
 	unix.Close(fd)
+}
+
+// TestSockets: a socket that the last client had is held for the next one, with its
+// text, but not for ever.
+func TestSockets(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "keeper")
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	defer unix.Close(fd)
+	must(t, unix.Bind(fd, &unix.SockaddrUnix{Name: path}))
+	must(t, unix.Listen(fd, 16))
+	first, err := Connect(path)
+	must(t, err)
+	ended := make(chan struct{})
+	go func() {
+		run(fd, 1) // from when there is nobody
+		close(ended)
+	}()
+	_, err = first.All()
+	must(t, err)
+	id := servicedir.Identity{Dev: 1, Ino: 2}
+	var fds [3]int
+	for i := range fds {
+		fds[i], err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		must(t, err)
+		must(t, unix.Bind(fds[i], &unix.SockaddrUnix{Name: path + string(rune('0'+i))}))
+	}
+	must(t, first.Sockets(id, []Socket{{"old", fds[0]}}))
+	must(t, first.Sockets(id, []Socket{{"unix:x", fds[1]}, {"", fds[2]}}))
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+	c, all := connect(t, path) // before that one leaves
+	got := all[id].Sockets
+	if len(got) != 2 || got[0].Text != "unix:x" || got[1].Text != "" {
+		t.Fatalf("%v", all)
+	}
+	for i, s := range got {
+		name, err := unix.Getsockname(s.FD)
+		if err != nil || name.(*unix.SockaddrUnix).Name != path+string(rune('1'+i)) {
+			t.Errorf("%q is %v, %v", s.Text, name, err)
+		}
+		unix.Close(s.FD)
+	}
+	first.Close()
+	c.Close()
+	<-ended
 }
 
 // TestQuit: it leaves when it is told to, and a client hears of that.
@@ -205,9 +253,10 @@ func FuzzMessage(f *testing.F) {
 	f.Add(format(kindPipe, servicedir.Identity{Dev: 1, Ino: 2}))
 	f.Add(format(kindQuit, servicedir.Identity{}))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		k := &keeper{client: -1, pipes: make(map[servicedir.Identity]Pipes)}
+		k := &keeper{client: -1, pipes: make(map[servicedir.Identity]Kept)}
 		end := k.take(b, nil)
-		if end != (len(b) == messageSize && b[0] == kindQuit) || len(k.pipes) != 0 {
+		whole := len(b) >= messageSize && len(b) <= messageSize+mostText
+		if end != (whole && b[0] == kindQuit) || len(k.pipes) != 0 {
 			t.Errorf("%q: end %v, %v", b, end, k.pipes)
 		}
 	})

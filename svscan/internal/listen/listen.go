@@ -325,9 +325,22 @@ func (s *Socket) bind(fd int, to unix.Sockaddr, err error) (int, error) {
 	return fd, nil
 }
 
-// Remove removes the path of a socket that was closed.
-func (s *Socket) Remove() {
-	if s.Path != "" && s.Path[0] == '/' {
-		s.removeStale()
+// Node is the file that a Unix socket's path names.
+type Node struct{ dev, ino uint64 }
+
+// Node is that of the socket, or zero. It is to be asked for when it has just been opened.
+func (s *Socket) Node() (n Node) {
+	var st unix.Stat_t
+	if s.Path != "" && s.Path[0] == '/' && unix.Lstat(s.Path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFSOCK {
+		n = Node{uint64(st.Dev), st.Ino}
+	}
+	return n
+}
+
+// Remove removes the path of a socket that is not to be there any more, unless it names
+// something else by now.
+func (s *Socket) Remove(n Node) {
+	if n != (Node{}) && s.Node() == n {
+		_ = unix.Unlink(s.Path)
 	}
 }

@@ -173,9 +173,13 @@ func TestOpen(t *testing.T) {
 	if _, err := inTheWay.Open(); err != unix.EADDRINUSE {
 		t.Errorf("a file in the way gives %v", err)
 	}
-	inTheWay.Remove()
-	if _, err := os.Stat(file); err != nil {
-		t.Error("Remove has removed a file:", err)
+	used, other, node := one(t, path), one(t, old), taken.Node()
+	used.Remove(Node{})
+	if used.Remove(other.Node()); used.Node() != node {
+		t.Error("the path of another one was removed")
+	}
+	if used.Remove(node); used.Node() != (Node{}) {
+		t.Error("the path is there")
 	}
 
 	for _, kind := range []struct {
