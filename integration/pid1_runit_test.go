@@ -59,7 +59,14 @@ var firstCases = []firstCase{
 	},
 	{
 		name: "signals that mean nothing", end: poweredOff, want: booting + second + third + off,
-		files: tree{"1!": later + "for s in CONT HUP TERM ALRM PIPE; do kill -$s 1; sleep 0.05; done; runit-init 0) & :\n", "2!": stage2},
+		files: tree{"1!": later + "for s in CONT HUP TERM PIPE; do kill -$s 1; sleep 0.05; done; runit-init 0) & :\n", "2!": stage2},
+	},
+	{
+		// Debian's packages send it after they have enabled a service.
+		name: "ALRM is for stage 2", end: poweredOff,
+		want: booting + second + "scan\n" + third + off,
+		files: tree{"1!": later + "kill -ALRM 1; until test -e /run/scanned; do sleep 0.02; done; runit-init 0) & :\n",
+			"2!": "#!/bin/sh\ntrap 'echo scan; >/run/scanned' ALRM\necho stage 2\n>/run/ready\nwhile :; do sleep 0.02; done\n"},
 	},
 	{
 		name: "signals in stage 1", end: poweredOff,

@@ -43,7 +43,7 @@ const (
 // Runit is the applet runit, which is process 1: it runs the scripts 1, 2 and 3 in
 // /etc/runit one after the other, reaps what nobody waits for, and then halts, powers off
 // or reboots the machine. CONT, INT (ctrl-alt-del) and PWR end stage 2 if the files
-// say so.
+// say so. ALRM is passed on to stage 2, where runsvdir scans anew, as in Debian.
 //
 // Exit: 111 if it is not process 1; otherwise it does not.
 func Runit(env *cli.Env, _ []string) int {
@@ -64,7 +64,7 @@ func Runit(env *cli.Env, _ []string) int {
 type first struct {
 	env      *cli.Env
 	ends     chan end
-	requests chan os.Signal // CONT, INT, PWR
+	requests chan os.Signal // CONT, INT, PWR, ALRM
 }
 
 // end is the end of any child.
@@ -79,10 +79,10 @@ func (p *first) say(words ...string) {
 
 func (p *first) begin() {
 	_, _ = unix.Setsid() // it may lead one
-	signal.Notify(p.requests, syscall.SIGCONT, syscall.SIGINT, syscall.SIGPWR)
+	signal.Notify(p.requests, syscall.SIGCONT, syscall.SIGINT, syscall.SIGPWR, syscall.SIGALRM)
 	// The kernel spares process 1 the default action of every signal, the Go runtime
 	// does not.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGALRM, syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGTERM,
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGTERM,
 		syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGTRAP, syscall.SIGSYS, syscall.SIGSTKFLT,
 		syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGVTALRM, syscall.SIGXCPU, syscall.SIGXFSZ, syscall.SIGIO)
 	p.openConsole(0, 1, 2)
@@ -165,8 +165,12 @@ func (p *first) run(stage byte) byte {
 				p.say("warning: signals only work in stage 2.")
 				continue
 			}
-			if sig == syscall.SIGINT {
+			switch sig {
+			case syscall.SIGINT:
 				p.ctrlAltDel(&pid)
+			case syscall.SIGALRM:
+				_ = unix.Kill(pid, unix.SIGALRM) // it may have ended this moment
+				continue
 			}
 			if pid == 0 || p.wantsStop() {
 				p.stop(pid)
