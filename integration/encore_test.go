@@ -91,6 +91,15 @@ untouched
 		"sv/notify!": "#!/bin/sh\n[ $3 -gt 1 ] && echo $1 $2 $4 >>../notes\n"}, `
 		begin; until svup sv; do sleep 0.02; done; svc -dx sv; wait; until [ $(wc -l <notes) = 4 ]; do sleep 0.02; done; sort notes`,
 		"log killed 15\nlog start 0\nrun killed 15\nrun start 0\n"},
+	{"notify: cannot be executed", tree{
+		"sv/start!": "#!/bin/sh\n", "sv/run!": "#!/nonexistent\n", "sv/log!": "#!/nonexistent\n",
+		"sv/notify!": "#!/bin/sh\n[ $1 = start ] || [ $3 -lt 2 ] || echo $1 $2 $4 $3 >>../notes\n"}, `
+		begin 2>said; until grep -q log notes && [ $(grep -c '^run exit' notes) -gt 1 ]; do sleep 0.02; done 2>said
+		svc -Ldlxd sv; wait
+		for s in log run; do
+			n=$(sed -n "s/^$s start 0 //p" notes | head -n 1); sed -n "s/ $n\$//p" notes | sort
+		done`,
+		"log exit 111\nlog start 0\nrun exit 111\nrun start 0\n"},
 	{"restart", tree{"sv/start!": "#!/bin/sh\necho start\n", "sv/run!": `#!/bin/sh
 echo x >>../runs; n=$(wc -l <../runs); echo run $n
 case $n in 1) exit 0;; 2) exit 1;; esac; exit 100

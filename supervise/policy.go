@@ -98,6 +98,7 @@ type Policy struct {
 	FinishKeepsTime bool // the status shows run's start while finish runs
 	ShowFirst       bool // publish the state before the first start, too (encore)
 	AnnounceDeaths  bool // publish a death also when a start follows at once
+	Session         bool // each process leads a session (encore, s6)
 
 	// Permanent is the exit code that ends restarting: of finish if PermanentOf
 	// is ScriptFinish (s6: 125), of run if it is ScriptRun (encore: 100).
@@ -170,7 +171,7 @@ func PolicyFor(d Dialect) Policy {
 		p.StartStopScripts, p.RunOptional = true, true
 		p.Permanent, p.PermanentOf = 100, ScriptRun
 		p.DeafFor = onePause
-		p.AnnounceDeaths, p.ShowFirst = true, true
+		p.AnnounceDeaths, p.ShowFirst, p.Session = true, true, true
 	case Runit:
 		p.FinishScript, p.ControlScripts, p.FinishKeepsTime = true, true, true
 		p.Rule = FullIfShort
@@ -181,7 +182,7 @@ func PolicyFor(d Dialect) Policy {
 		p.Letters |= LettersS6
 		p.FinishScript = true
 		p.Rule, p.UpCuts = AfterReady, true
-		p.OnceIsDown, p.ExitIsDown, p.AnnounceDeaths = true, true, true
+		p.OnceIsDown, p.ExitIsDown, p.AnnounceDeaths, p.Session = true, true, true, true
 		p.Permanent, p.PermanentOf = 125, ScriptFinish
 		p.FinishFor = 5 * time.Second
 	}

@@ -20,9 +20,7 @@ import (
 type encoreUnit struct {
 	at       int // the service directory, where the unit's own is only its log's home; else 0
 	notifies atomic.Bool
-	inGroup  atomic.Bool // there is no-setsid
-	begun    bool        // the first start was asked for; under the unit's mu
-	ended    supervise.WaitStatus
+	ended    supervise.WaitStatus // of endedPID; under the unit's mu
 	endedPID int32
 }
 
@@ -56,10 +54,10 @@ func (u *unit) lookForEncore() {
 	}
 	notifies, inGroup := servicedir.Executable(u.place(), "notify"), servicedir.SessionsOff(u.place())
 	u.encore.notifies.Store(notifies)
-	u.encore.inGroup.Store(inGroup)
+	u.inGroup.Store(inGroup)
 	if p := u.partner.Load(); p != nil && p.isScriptLog() {
 		p.encore.notifies.Store(notifies)
-		p.encore.inGroup.Store(inGroup)
+		p.inGroup.Store(inGroup)
 	}
 }
 
@@ -162,6 +160,29 @@ func (u *unit) announced(was, is *supervise.Machine) {
 	}
 }
 
+// noteEnd keeps how a process ended: of start and stop, the machine does not.
+func (u *unit) noteEnd(pid int32, st supervise.WaitStatus) {
+	if u.encore == nil {
+		return
+	}
+	u.mu.Lock()
+	u.encore.endedPID, u.encore.ended = pid, st
+	u.mu.Unlock()
+}
+
+// notExecuted has notify told of a process that was there until it could not execute
+// its script.
+func (u *unit) notExecuted() {
+	if u.encore == nil || !u.encore.notifies.Load() {
+		return
+	}
+	u.mu.Lock()
+	s := u.script
+	u.mu.Unlock()
+	u.notify(s, "start", u.request.Failed, 0)
+	u.notify(s, "exit", u.request.Failed, exitFatal)
+}
+
 // notify runs the script notify (daemontools.md, section 5.5). Nobody waits for it.
 func (u *unit) notify(s supervise.Script, event string, pid int32, code int) {
 	p, err := u.k.program("notify", u.scriptName(s), event, strconv.Itoa(int(pid)), strconv.Itoa(code))
@@ -178,7 +199,7 @@ func (u *unit) notify(s supervise.Script, event string, pid int32, code int) {
 	o := &notifier{unit: u}
 	o.request = spawn.Request{
 		Owner: o, Program: p, Dir: u.place(), Stdin: -1, Stdout: -1, Notify: -1, Journal: -1,
-		Session: !u.encore.inGroup.Load(),
+		Session: !u.inGroup.Load(),
 	}
 	u.k.spawner.Spawn(&o.request)
 }

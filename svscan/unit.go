@@ -29,6 +29,7 @@ type unit struct {
 	reads     bool // what everybody writes: LogService
 	builtin   bool // its logger is to write the log; under mu
 	writes    bool // the start under way is its; likewise
+	begun     bool // the first start was asked for; likewise
 	endTries  int8
 	lockTries int8
 	letter    byte                   // whose control script is asked for
@@ -58,6 +59,7 @@ type unit struct {
 	timers  *[supervise.Timers]*time.Timer // made when the first is armed
 	faults  [supervise.Scripts]uint16      // error numbers why each could not be started last time, as it was reported
 	inLine  atomic.Bool                    // the scanner wants to know of the first start
+	inGroup atomic.Bool                    // no session of its own, whatever the policy says
 
 	mu       sync.Mutex
 	pending  jobs
@@ -349,7 +351,7 @@ func (u *unit) facts() supervise.Facts {
 		return supervise.Facts{Down: servicedir.Facts(u.place()).Down}
 	}
 	f := servicedir.Facts(u.dir.FD)
-	if u.encore != nil {
+	if u.policy().StartStopScripts {
 		f = servicedir.EncoreFacts(u.dir.FD)
 	}
 	if u.wd < 0 && u.dir.Lock >= 0 {
@@ -451,9 +453,9 @@ func (u *unit) start() {
 		u.mu.Unlock()
 		return
 	}
-	if u.encore != nil && !u.encore.begun {
+	if !u.begun && u.policy().ShowFirst {
 		// What is started may look at once (daemontools.md, section 2.1).
-		u.encore.begun = true
+		u.begun = true
 		u.order(jobStatus | jobStart)
 		u.mu.Unlock()
 		return
@@ -495,12 +497,7 @@ func (u *unit) spawn(r *spawn.Request, p *spawn.Program, owner spawn.Owner) {
 			r.Mark[servicedir.MarkStdout] = u.pipe.Load()
 		}
 	}
-	switch u.k.config.Dialect {
-	case supervise.S6:
-		r.Session = true
-	case supervise.Encore:
-		r.Session = !u.encore.inGroup.Load()
-	}
+	r.Session = u.policy().Session && !u.inGroup.Load()
 	r.Follow = u.k.config.Sessions
 	u.k.spawner.Spawn(r)
 }
@@ -563,6 +560,9 @@ func (u *unit) Started(pid int32, at time.Time) {
 
 // StartFailed implements spawn.Owner.
 func (u *unit) StartFailed(err error, exec bool, at time.Time) {
+	if exec {
+		u.notExecuted()
+	}
 	u.dropRequest()
 	u.answered()
 	u.notStarted(err, exec, at)
@@ -636,11 +636,7 @@ func (u *unit) Slow() {
 
 // Died implements reap.Owner.
 func (u *unit) Died(pid int32, st uint32) {
-	if u.encore != nil {
-		u.mu.Lock()
-		u.encore.endedPID, u.encore.ended = pid, supervise.WaitStatus(st)
-		u.mu.Unlock()
-	}
+	u.noteEnd(pid, supervise.WaitStatus(st))
 	ev := u.died(pid, supervise.WaitStatus(st))
 	if !u.hold(ev) {
 		u.Append(ev)

@@ -92,6 +92,8 @@ type Request struct {
 	// executes the program. MarkLife and the pipes are the caller's.
 	Journal int
 	Mark    servicedir.Mark
+	// Failed is, with StartFailed, the process that could not execute the program.
+	Failed int32
 
 	node lane.Node[*Request]
 }
@@ -300,6 +302,7 @@ func (s *Spawner) start(c *child, r *Request) {
 			continue
 		case c.errno != 0:
 			s.table.Abort()
+			r.Failed = int32(pid)
 			r.Owner.StartFailed(c.errno, !c.barred, at)
 		default:
 			// The request may be used again as soon as the owner knows.
