@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,4 +101,35 @@ func playHeir(t *testing.T, kinds []tree, round int) {
 			t.Errorf("%s ran twice at the same time", name)
 		}
 	}
+}
+
+// TestRunsvdirSecond: another runsvdir of the same directory, ours or runit's, leaves each
+// service to whom the first has left it to, tells of that, and takes it when it is let go.
+func TestRunsvdirSecond(t *testing.T) {
+	t.Parallel()
+	play := func(t *testing.T, path string) {
+		t.Parallel()
+		s := newSite(t, tree{"scan/a/run!": faultSleeper, "scan/b/run!": faultSleeper})
+		first := s.svscan(path, "-P", "scan")
+		a, b := waitStatus(t, s.path("scan/a"), up), waitStatus(t, s.path("scan/b"), up)
+		first.signal(unix.SIGTERM)
+		first.wait()
+		second := s.svscan(path, "-P", "scan")
+		waitFile(t, second.stderr, func(said string) bool {
+			const locked = ": fatal: unable to lock supervise/lock: temporary failure\n"
+			return strings.Contains(said, "runsv a"+locked) && strings.Contains(said, "runsv b"+locked)
+		})
+		if now := waitStatus(t, s.path("scan/a"), up); now.PID != a.PID {
+			t.Errorf("a is %d now, was %d", now.PID, a.PID)
+		}
+		if err := s.control("scan/a", "x"); err != nil {
+			t.Fatal(err)
+		}
+		waitStatus(t, s.path("scan/a"), upAnew(a.PID))
+		if now := waitStatus(t, s.path("scan/b"), up); now.PID != b.PID {
+			t.Errorf("b is %d now, was %d", now.PID, b.PID)
+		}
+	}
+	t.Run("ours", func(t *testing.T) { play(t, ours(t, "runsvdir")) })
+	t.Run("real", func(t *testing.T) { play(t, peer(t, "runsvdir")) })
 }
