@@ -22,9 +22,10 @@ type privateService struct {
 	name    string // of the directory in /etc/sv
 	pkg     string
 	program string // what run becomes; its log becomes svlogd
-	logs    string // what svlogd writes to, below /var/log
+	logs    string // what svlogd writes to, below /var/log; without it there is no log service
 	needs   []string
-	files   map[string]string // the administrator's part; not in the directory
+	files   map[string]string     // the administrator's part; not in the directory
+	prepare func(w *privateWorld) // what else there is to be
 	// use has the service do something. mark is in its log once more after that,
 	// or, without use, after each start.
 	use  func(w *privateWorld)
@@ -73,6 +74,26 @@ var privateServices = []privateService{
 		// Nobody here can tell it the name of this machine, so it hangs up.
 		use:  func(w *privateWorld) { w.send("tcp", "127.0.0.1:10116", "a message\n") },
 		mark: " from 127.0.0.1\n",
+	},
+	{
+		name: "socklog-klog", pkg: "socklog-run", program: "socklog", logs: "runit/socklog-klog",
+		prepare: func(w *privateWorld) {
+			// What the kernel says is for the machine's own.
+			w.must("/usr/bin/mkfifo", "/run/kmsg")
+			w.must("/bin/mount", "--bind", "/run/kmsg", "/proc/kmsg")
+			kernel, err := os.OpenFile("/run/kmsg", os.O_RDWR, 0)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			w.t.Cleanup(func() { kernel.Close() }) // till then it does not end
+		},
+		use:  func(w *privateWorld) { w.write("/run/kmsg", "<4>a message\n") },
+		mark: "kern.warn: a message",
+	},
+	{
+		// It would send mail, after minutes, if there was anybody to tell.
+		name: "socklog-notify", pkg: "socklog-run", program: "uncat",
+		prepare: func(w *privateWorld) { w.must("/bin/mkdir", "/var/log/socklog") },
 	},
 	{
 		name: "bcron-update", pkg: "bcron", program: "bcron-update", logs: "runit/bcron-update",
@@ -169,7 +190,10 @@ func superviseRealInput(t *testing.T, svOf func(testing.TB, string) string, star
 			main, logger := "/etc/sv/"+c.name, "/etc/sv/"+c.name+"/log"
 			// Up: run has become the program, and works.
 			first := w.becomes(main, c.program, up)
-			loggers := w.becomes(logger, "svlogd", up)
+			var loggers status.Record
+			if c.logs != "" {
+				loggers = w.becomes(logger, "svlogd", up)
+			}
 			w.works()
 			// Restarted after a kill.
 			if err := unix.Kill(int(first.PID), unix.SIGKILL); err != nil {
@@ -178,10 +202,12 @@ func superviseRealInput(t *testing.T, svOf func(testing.TB, string) string, star
 			second := w.becomes(main, c.program, upAnew(first.PID))
 			w.works()
 			// So is its log service, alone.
-			if err := unix.Kill(int(loggers.PID), unix.SIGKILL); err != nil {
-				t.Fatal(err)
+			if c.logs != "" {
+				if err := unix.Kill(int(loggers.PID), unix.SIGKILL); err != nil {
+					t.Fatal(err)
+				}
+				loggers = w.becomes(logger, "svlogd", upAnew(loggers.PID))
 			}
-			loggers = w.becomes(logger, "svlogd", upAnew(loggers.PID))
 			if c.use != nil {
 				w.works()
 			}
@@ -199,8 +225,10 @@ func superviseRealInput(t *testing.T, svOf func(testing.TB, string) string, star
 				t.Error(r)
 			}
 			waitStatus(t, main, down)
-			if now := w.becomes(logger, "svlogd", up); now.PID != loggers.PID {
-				t.Errorf("the log service is %d now, was %d", now.PID, loggers.PID)
+			if c.logs != "" {
+				if now := w.becomes(logger, "svlogd", up); now.PID != loggers.PID {
+					t.Errorf("the log service is %d now, was %d", now.PID, loggers.PID)
+				}
 			}
 			// Up again.
 			if r := w.run(sv, "-w10", "up", c.name); !strings.HasPrefix(r.stdout, "ok: run: "+c.name+":") {
@@ -266,6 +294,9 @@ func newPrivateWorld(t *testing.T, c privateService) *privateWorld {
 	}
 	for path, content := range c.files {
 		w.write(path, content)
+	}
+	if c.prepare != nil {
+		c.prepare(w)
 	}
 	// Here services are to be started, whatever holds on this machine.
 	if _, err := os.Stat("/usr/sbin/policy-rc.d"); err == nil {
@@ -496,10 +527,10 @@ func (w *privateWorld) end() {
 	if said := scanner.said(); said != "" {
 		w.t.Errorf("the scanner or its services said %q", said)
 	}
-	for _, dir := range []string{"/etc/sv/" + w.service.name, "/etc/sv/" + w.service.name + "/log"} {
-		if _, err := os.Stat(dir); err == nil {
-			waitStatus(w.t, dir, abandoned)
-		}
+	dir := "/etc/sv/" + w.service.name
+	waitStatus(w.t, dir, abandoned)
+	if w.service.logs != "" {
+		waitStatus(w.t, dir+"/log", abandoned)
 	}
 	w.unchanged()
 }
