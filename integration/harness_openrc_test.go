@@ -32,9 +32,10 @@ const openrcPrepare = `
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 packages=$0 site=$1
 mount -t tmpfs none $site/over
-mkdir $site/over/up $site/over/work $site/over/root
+cd $site/over # a comma in its name would be one of the options
+mkdir up work root
+mount -t overlay -o lowerdir=/,upperdir=up,workdir=work none root
 r=$site/over/root
-mount -t overlay -o lowerdir=/,upperdir=$site/over/up,workdir=$site/over/work none $r
 for d in run etc/init.d etc/sv etc/runlevels var/log; do
 	mkdir -p $r/$d
 	mount -t tmpfs -o mode=755 none $r/$d
@@ -56,7 +57,13 @@ chroot $r /bin/sh /run/openrc-script # while this shell waits for all orphans
 
 const openrcPrelude = `
 export EINFO_COLOR=no
-rc() { echo "# $*"; rc-service "$@" 2>&1; echo "exit $?"; }
+rc() {
+	echo "# $*"
+	rc-service "$@" >/run/rc 2>&1
+	code=$?
+	tr -s ' ' </run/rc
+	echo "exit $code"
+}
 slept() { wc -l </run/sleeps; : >/run/sleeps; }
 : >/run/sleeps
 rc-status -a >/run/openrc/first 2>&1 # makes the state

@@ -124,6 +124,67 @@ exit 0
 finished 5 times
 `
 
+// openrcFailing is services that do not start, or do not stop.
+var openrcFailing = tree{
+	"etc/init.d/runsvdir!": openrcRunit["etc/init.d/runsvdir!"],
+	// The backend's pauses need not be a second for this.
+	"etc/init.d/unready!":   "#!/sbin/openrc-run\nsupervisor=runit\nexport SVWAIT=0\nsleep() { /usr/bin/sleep 0.1; }\ndepend() { need runsvdir; }\n",
+	"etc/init.d/deaf!":      "#!/sbin/openrc-run\nsupervisor=runit\nexport SVWAIT=1\ndepend() { need runsvdir; }\n",
+	"etc/sv/unready/run!":   "#!/bin/sh\nexec sleep 1000\n",
+	"etc/sv/unready/check!": "#!/bin/sh\nexit 1\n",
+	"etc/sv/deaf/run!":      "#!/bin/sh\ntrap '' TERM\necho >/run/deaf\nwhile :; do sleep 0.02; done\n",
+}
+
+const openrcFailingScript = `
+rc unready start
+ls /run/openrc/sv
+rc unready status
+while pgrep -f 'sleep 1000' >/run/left; do sleep 0.02; done; echo gone
+rc deaf start
+until [ -e /run/deaf ]; do sleep 0.02; done
+rc deaf stop
+rc-status -s | grep deaf | tr -s ' '
+ls /run/openrc/sv
+rc deaf status
+sv kill /run/openrc/sv/deaf
+until sv status /run/openrc/sv/deaf | grep -q ^down; do sleep 0.02; done
+rc deaf stop
+rc runsvdir stop
+`
+
+const openrcFailingSaid = `# unready start
+ * Starting runsvdir ... [ ok ]
+ * Starting unready ...
+ * Failed to start unready
+ [ !! ]
+ * ERROR: unready failed to start
+exit 1
+# unready status
+fail: /run/openrc/sv/unready: unable to change to service directory: file does not exist
+exit 1
+gone
+# deaf start
+ * Starting deaf ... [ ok ]
+exit 0
+# deaf stop
+ * Stopping deaf ...
+ * Failed to stop deaf
+ [ !! ]
+ * ERROR: deaf failed to stop
+exit 1
+ deaf [ started ]
+deaf
+# deaf status
+run: /run/openrc/sv/deaf: (pid N) Ns, want down, got TERM
+exit 0
+# deaf stop
+ * Stopping deaf ... [ ok ]
+exit 0
+# runsvdir stop
+ * Stopping runsvdir ... [ ok ]
+exit 0
+`
+
 // TestOpenRCRunit has OpenRC, as it is, start, stop, restart and show a service by runit:
 // ours, and the real one to see that it is the same.
 func TestOpenRCRunit(t *testing.T) {
@@ -144,6 +205,15 @@ func TestOpenRCRunit(t *testing.T) {
 		t.Parallel()
 		peer(t, "runsvdir")
 		check(t, openrcScene{openrcRunit, nil, openrcRunitScript}, openrcRunitSaid)
+	})
+	t.Run("failing, ours", func(t *testing.T) {
+		t.Parallel()
+		check(t, openrcScene{openrcFailing, programs, openrcFailingScript}, openrcFailingSaid)
+	})
+	t.Run("failing, real", func(t *testing.T) {
+		t.Parallel()
+		peer(t, "runsvdir")
+		check(t, openrcScene{openrcFailing, nil, openrcFailingScript}, openrcFailingSaid)
 	})
 	// The script of the backend tries six times, with a second between. Ours has to be
 	// there for the second time, whenever that is.
