@@ -180,7 +180,7 @@ func (d *Dir) Down() (bool, error) {
 }
 
 // ReadStatus fills b with the first bytes of the status file, in one read, and
-// returns how many there were. status.MaxSize bytes hold any file.
+// returns how many there were. status.MaxRead bytes hold any file.
 //
 // Errors have StepOpenStatus or StepReadStatus. The latter is status.ErrFormat
 // for less than the 18 bytes of the shortest layout.
@@ -208,7 +208,7 @@ func (d *Dir) ReadStatus(b []byte) (int, error) {
 // looking at the file. Errors are those of ReadStatus; a file that is too short
 // for the layout is status.ErrFormat, too.
 func (d *Dir) Status(l status.Layout) (status.Record, error) {
-	var b [status.MaxSize]byte
+	var b [status.MaxRead]byte
 	n, err := d.ReadStatus(b[:])
 	if err != nil {
 		return status.Record{}, err

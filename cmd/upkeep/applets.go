@@ -9,6 +9,7 @@ import (
 	"upkeep/compat/logger"
 	"upkeep/compat/pmtr"
 	"upkeep/compat/runit"
+	"upkeep/compat/s6"
 )
 
 // applets are the programs, in the order of --list.
@@ -35,6 +36,15 @@ var applets = [...]struct {
 	{"runsvdir", runit.Runsvdir},
 	{"runsvstat", runit.Runsvstat},
 	{"s6-log", logger.S6Log},
+	{"s6-svc", s6.Svc},
+	{"s6-svdt", s6.Svdt},
+	{"s6-svdt-clear", s6.SvdtClear},
+	{"s6-svlink", s6.Svlink},
+	{"s6-svok", s6.Svok},
+	{"s6-svscanctl", s6.Svscanctl},
+	{"s6-svstat", s6.Svstat},
+	{"s6-svunlink", s6.Svunlink},
+	{"s6-svwait", s6.Svwait},
 	{"setlock", loaders.Setlock},
 	{"setuidgid", loaders.Setuidgid},
 	{"setuser", loaders.Setuser},

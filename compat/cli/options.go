@@ -14,6 +14,8 @@ const (
 type Options struct {
 	// Arg is the argument of the letter that Next returned last.
 	Arg string
+	// Exact has only "--" itself be the end of options, as in s6.
+	Exact bool
 
 	letters string
 	name    string
@@ -73,7 +75,7 @@ func (o *Options) word() bool {
 		return false
 	}
 	o.cluster, o.rest = o.rest[0][1:], o.rest[1:]
-	if o.cluster[0] == '-' {
+	if o.cluster[0] == '-' && (!o.Exact || o.cluster == "-") {
 		o.cluster, o.ended = "", true
 	}
 	return !o.ended

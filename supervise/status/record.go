@@ -72,8 +72,11 @@ const (
 	RunitSize       = 20
 	EncoreSize      = 20
 	S6Size          = 35
-	// MaxSize holds any file: encore's with a record for its log.
+	S6GroupSize     = 43 // that of s6 2.13, which has a process group behind the pid
+	// MaxSize holds any file that is written: encore's with a record for its log.
 	MaxSize = 2 * EncoreSize
+	// MaxRead holds any file of whatever supervisor.
+	MaxRead = S6GroupSize
 )
 
 // ErrFormat is what Decode returns for a file that is too short.
@@ -139,12 +142,18 @@ func bit(on bool, v byte) byte {
 
 // Decode reads one record at the start of b. Like every reader of the field it
 // looks at no more than its own layout's bytes; the error is ErrFormat when
-// there are fewer. For a Daemontools layout, Process follows from the pid.
+// there are fewer. For a Daemontools layout, Process follows from the pid. A
+// file of s6 that has the size of 2.13's is read as that.
 func Decode(b []byte, l Layout) (Record, error) {
 	if len(b) < l.Size() {
 		return Record{}, ErrFormat
 	}
 	if l == S6 {
+		if len(b) == S6GroupSize {
+			var f [S6Size]byte
+			copy(f[copy(f[:], b[:32]):], b[40:])
+			b = f[:]
+		}
 		return decodeS6(b), nil
 	}
 	r := Record{

@@ -47,9 +47,14 @@ const hexDigits = "0123456789abcdef"
 
 // AppendTAI64N appends the text label of daemontools.md, section 1.5: "@" and
 // 24 lower-case hex digits.
-func (s Stamp) AppendTAI64N(b []byte) []byte {
+func (s Stamp) AppendTAI64N(b []byte) []byte { return s.appendLabel(b, taiOffset) }
+
+// AppendS6 appends the label that s6 has for it, which counts leap seconds.
+func (s Stamp) AppendS6(b []byte) []byte { return s.appendLabel(b, taiOffsetS6) }
+
+func (s Stamp) appendLabel(b []byte, offset int64) []byte {
 	var raw [12]byte
-	s.put(raw[:], taiOffset)
+	s.put(raw[:], offset)
 	b = append(b, '@')
 	for _, c := range raw {
 		b = append(b, hexDigits[c>>4], hexDigits[c&15])

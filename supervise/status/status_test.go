@@ -64,6 +64,20 @@ func TestGoldenFiles(t *testing.T) {
 	}
 }
 
+// The file of s6 2.13 has the process group between the pid and the wait status
+// (s6.md, section 4.1).
+func TestS6Group(t *testing.T) {
+	t.Parallel()
+	want := Record{
+		Since: Stamp{1, 2}, ReadySince: Stamp{3, 4}, PID: 5, Ready: true, Want: WantUp, Process: ProcessRun, WaitStatus: 6,
+	}
+	b := want.Append(nil, S6)
+	long := append(append(append([]byte{}, b[:32]...), 0, 0, 0, 0, 0, 0, 0, 5), b[32:]...)
+	if got, err := Decode(long, S6); err != nil || got != want {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func TestRunitFileServesDaemontools(t *testing.T) {
 	t.Parallel()
 	r := Record{Since: StampOf(1_700_000_000_123_456_789), PID: 77, Want: WantDown, Process: ProcessFinish, GotTerm: true}
