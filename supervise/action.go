@@ -73,6 +73,7 @@ const (
 	ChangeDownReady Change = 'D'
 	ChangeFailed    Change = 'O'
 	ChangeGone      Change = 'x'
+	ChangeBegun     Change = 's' // it is supervised; not the machine's
 )
 
 // Action is one thing to do. Which fields count depends on Kind.

@@ -26,7 +26,7 @@ const (
 	EvConsulted
 	// EvTimer: the timer Timer fired.
 	EvTimer
-	// EvReady: the service reported readiness.
+	// EvReady: the service reported readiness; it is start Life, if that is not 0.
 	EvReady
 	// EvResumed: the machine was restored from what a former supervisor left
 	// behind. Facts are as they are now. The last process that was started is

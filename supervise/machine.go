@@ -124,7 +124,7 @@ func (m *Machine) step(p *Policy, ev *Event, a *Actions) {
 	case EvTimer:
 		m.timer(p, ev, a)
 	case EvReady:
-		m.ready(ev, a)
+		m.ready(p, ev, a)
 	case EvResumed:
 		m.resumed(p, ev, a)
 	case EvNeeds:
@@ -310,6 +310,13 @@ func (m *Machine) startFailed(p *Policy, ev *Event, a *Actions) {
 		m.Started, m.Ready, m.Unfit = ev.At.Mono, 0, true
 		if ev.Final {
 			m.leave()
+		} else if p.UnfitPause > 0 && !m.Exiting && m.wanted() {
+			m.Phase, m.Script, m.Renew = PhaseDown, ScriptNone, false
+			if m.Want == status.WantUp || m.onceMore() {
+				m.wait(p.UnfitPause, ev.At, a)
+			}
+			a.add(Action{Kind: Announce})
+			return
 		}
 		m.ended(p, Exited(111), ev.At, a)
 		return
@@ -647,7 +654,13 @@ func (m *Machine) timer(p *Policy, ev *Event, a *Actions) {
 			m.shutdown(p, ev.At, a)
 		}
 	case TimerReady:
-		// Nothing to do: who waits for readiness has the time-out himself.
+		// A firing that was under way when the timer was armed anew is early.
+		if m.Phase == PhaseUp && m.Script == ScriptRun && p.ReadyFor > 0 && ev.At.Mono >= m.Started+p.ReadyFor &&
+			!m.Renew && !m.Exiting {
+			m.Renew = true
+			m.stop(p, ev.At, a)
+			a.add(Action{Kind: Announce})
+		}
 	case TimerControl:
 		// The owner reads the control FIFO after every event.
 	case TimerBounce:
@@ -663,12 +676,18 @@ func (m *Machine) kill(t Timer, due *time.Duration, at Instant, a *Actions) {
 	a.add(Action{Kind: Arm, Timer: t, After: killAgain})
 }
 
-func (m *Machine) ready(ev *Event, a *Actions) {
-	if m.Phase != PhaseUp || m.Script != ScriptRun {
+// ready is once in a life; it may come when the process has been told to stop.
+func (m *Machine) ready(p *Policy, ev *Event, a *Actions) {
+	if !m.alive() || m.Script != ScriptRun || m.Ready != 0 || ev.Life != 0 && ev.Life != m.Life {
 		return
 	}
-	m.Phase = PhaseReady
-	m.Ready, m.ReadySince = ev.At.Mono, ev.At.Wall
+	if m.Phase == PhaseUp {
+		m.Phase = PhaseReady
+	}
+	m.Ready, m.ReadySince = max(ev.At.Mono, 1), ev.At.Wall
+	if p.ReadyFor > 0 {
+		a.add(Action{Kind: Disarm, Timer: TimerReady})
+	}
 	a.add(Action{Kind: Announce})
 	a.add(Action{Kind: Emit, Byte: byte(ChangeReady)})
 }

@@ -96,7 +96,7 @@ type Policy struct {
 	ExitIsDown      bool // and want exit as well
 	PauseWhenDown   bool // p and c set the flag without a process, too (runit)
 	FinishKeepsTime bool // the status shows run's start while finish runs
-	ShowFirst       bool // publish the state before the first start, too (encore)
+	ShowFirst       bool // publish the state before the first start, too (encore, s6)
 	AnnounceDeaths  bool // publish a death also when a start follows at once
 	Session         bool // each process leads a session (encore, s6)
 
@@ -116,7 +116,9 @@ type Policy struct {
 	ShutdownAfter time.Duration  // the same for a shutdown where KillAfter is 0
 	DrainFor      time.Duration  // what a log service gets to read to the end; 0: no end
 	FinishFor     time.Duration  // from the start of finish to KILL; 0: never
-	ReadyFor      time.Duration  // from the start to readiness; 0: for ever
+	ReadyFor      time.Duration  // from the start to readiness, or run is started anew; 0: for ever
+	UnfitPause    time.Duration  // until run is tried again that could not be executed, which then is no death (s6); 0: it is one
+	Tally         int            // as many deaths are on record (s6)
 }
 
 const (
@@ -182,7 +184,8 @@ func PolicyFor(d Dialect) Policy {
 		p.Letters |= LettersS6
 		p.FinishScript = true
 		p.Rule, p.UpCuts = AfterReady, true
-		p.OnceIsDown, p.ExitIsDown, p.AnnounceDeaths, p.Session = true, true, true, true
+		p.OnceIsDown, p.AnnounceDeaths, p.ShowFirst, p.Session = true, true, true, true
+		p.UnfitPause, p.Tally = 10*time.Second, 100
 		p.Permanent, p.PermanentOf = 125, ScriptFinish
 		p.FinishFor = 5 * time.Second
 	}

@@ -27,7 +27,8 @@ type Port interface {
 	// Announce publishes what the machine says, and saves it. It is the service's
 	// own and not to be kept.
 	Announce(m *Machine)
-	Emit(c Change)
+	// Emit tells of a change, after which the machine is m.
+	Emit(c Change, m *Machine)
 	Consult(letter byte)
 	MarkDown(on bool)
 	// Closed is the last call: the service is over.
@@ -343,8 +344,16 @@ func (s *Service) take(x *scratch) {
 	x.machine, x.actions.n = s.machine, 0
 	x.machine.step(s.Policy(), &x.event, &x.actions)
 	s.machine = x.machine
+	// Changes last: nobody hears of one before the state that goes with it can be published.
+	emits := false
 	for i := range x.actions.All() {
+		emits = emits || x.actions.list[i].Kind == Emit
 		s.do(&x.actions.list[i])
+	}
+	for i := 0; emits && i < x.actions.n; i++ {
+		if e := &x.actions.list[i]; e.Kind == Emit {
+			s.port.Emit(Change(e.Byte), &s.machine)
+		}
 	}
 	scratches.Put(x)
 }
@@ -361,8 +370,6 @@ func (s *Service) do(x *Action) {
 		s.port.Disarm(x.Timer)
 	case Announce:
 		s.port.Announce(&s.machine)
-	case Emit:
-		s.port.Emit(Change(x.Byte))
 	case Consult:
 		s.port.Consult(x.Byte)
 	case MarkDown, UnmarkDown:

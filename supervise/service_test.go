@@ -37,7 +37,7 @@ func (f *fakePort) Signal(int32, syscall.Signal, bool)     {}
 func (f *fakePort) Arm(Timer, time.Duration)               {}
 func (f *fakePort) Disarm(Timer)                           {}
 func (f *fakePort) Announce(*Machine)                      {}
-func (f *fakePort) Emit(Change)                            {}
+func (f *fakePort) Emit(Change, *Machine)                  {}
 func (f *fakePort) Consult(byte)                           {}
 func (f *fakePort) MarkDown(bool)                          {}
 func (f *fakePort) Closed()                                { close(f.closed) }

@@ -176,14 +176,14 @@ var stories = map[string]story{
 	"s6: finish 125 ends it for good": {
 		dialect: S6, facts: Facts{Finish: Present},
 		steps: []string{
-			"boot: spawn-run", "started: announce up", "exit 0: down announce spawn-finish",
+			"boot: announce spawn-run", "started: announce up", "exit 0: down announce spawn-finish",
 			"started: arm-finish-5s announce", "exit 125: disarm-finish O announce D",
 		},
 	},
 	"s6: the pause counts from readiness, u cuts it": {
 		dialect: S6,
 		steps: []string{
-			"boot: spawn-run", "started: announce up", "exit 0: down announce D arm-restart-1s",
+			"boot: announce spawn-run", "started: announce up", "exit 0: down announce D arm-restart-1s",
 			"control u: announce disarm-restart spawn-run", "started: announce up",
 			"ready: announce U", "+400ms exit 0: down announce D arm-restart-600ms",
 		},
@@ -191,7 +191,7 @@ var stories = map[string]story{
 	"s6: a finish script that hangs is killed": {
 		dialect: S6, facts: Facts{Finish: Present},
 		steps: []string{
-			"boot: spawn-run", "started: announce up", "exit 0: down announce spawn-finish",
+			"boot: announce spawn-run", "started: announce up", "exit 0: down announce spawn-finish",
 			"started: arm-finish-5s announce", "timer finish: KILL CONT arm-finish-5s",
 		},
 	},
@@ -220,7 +220,7 @@ var stories = map[string]story{
 	"timeout-kill": {
 		dialect: S6, tweak: func(p *Policy) { p.KillAfter = 3 * time.Second },
 		steps: []string{
-			"boot: spawn-run", "started: announce up",
+			"boot: announce spawn-run", "started: announce up",
 			"control d: arm-kill-3s TERM CONT announce",
 			"timer kill: KILL CONT arm-kill-5s", "signal 9: disarm-kill down announce D",
 		},
@@ -309,7 +309,7 @@ var stories = map[string]story{
 	"permanent-status": {
 		dialect: S6, facts: Facts{Finish: Present}, tweak: func(p *Policy) { p.PermanentRun = 33 },
 		steps: []string{
-			"boot: spawn-run", "started: announce up", "exit 33: down announce spawn-finish",
+			"boot: announce spawn-run", "started: announce up", "exit 33: down announce spawn-finish",
 			"started: arm-finish-5s announce", "exit 0: disarm-finish announce D",
 			"+5s control u: announce spawn-run", "started: announce up",
 			"+5s exit 32: down announce spawn-finish", "started: arm-finish-5s announce",

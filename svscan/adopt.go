@@ -92,6 +92,15 @@ func (u *unit) takeOver(left *handoff.Unit) (err error) {
 		}
 		return nil
 	}
+	if ev.Flag && ev.Script == supervise.ScriptRun && !writes {
+		u.keepReadiness(left, p, &m, ev.Life)
+	}
+	if left != nil {
+		u.inheritChanges(left)
+	}
+	if !ev.Exec {
+		u.begins(ev.Kind == supervise.EvBoot)
+	}
 	if u.log && p != nil && u.entry.ended {
 		u.entry.gate.leaves(p.PID)
 	}

@@ -70,6 +70,9 @@ func (u *unit) lookForNeeds() {
 	if !u.log && servicedir.HasListen(u.dir.FD) {
 		u.needSockets()
 	}
+	if servicedir.HasNotificationFD(u.dir.FD) {
+		u.needReadiness()
+	}
 	if u.log {
 		builtin := servicedir.HasLogScript(u.dir.FD)
 		u.mu.Lock()
@@ -192,7 +195,7 @@ func (u *unit) startPrepared() {
 		u.startLogger()
 		return
 	}
-	if script == supervise.ScriptRun && (!u.takeLock() || !u.takeSockets()) {
+	if script == supervise.ScriptRun && (!u.takeLock() || !u.takeSockets() || !u.offerReadiness()) {
 		return
 	}
 	u.prepare()

@@ -22,6 +22,10 @@ type extension struct {
 	// The rest is under the unit's mu.
 
 	settling bool // they will be looked at
+	ready    *readiness
+	events   bool   // there is a directory of events
+	deaths   []byte // that are to be recorded
+	unheard  string // why there is no directory of events, as it was reported
 }
 
 const (
@@ -51,6 +55,9 @@ func (u *unit) lookForPolicy() {
 	p := servicedir.Policy(u.dir.FD, base, func(name string, err error) { faults = append(faults, fileFault{name, err}) })
 	if u.ext != nil || faults != nil {
 		u.tellFaults(&u.extend().said[0], faults)
+	}
+	if p.Tally > 0 {
+		u.extend()
 	}
 	u.SetPolicy(p)
 }

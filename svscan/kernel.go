@@ -418,6 +418,8 @@ func (k *kernel) deliver(token uint64) {
 		if l := u.hasLogger(); l != nil {
 			l.rouse()
 		}
+	case token&readyToken != 0:
+		u.readReadiness()
 	default:
 		u.PostControl()
 	}

@@ -189,6 +189,9 @@ func (u *unit) lockAnswered() {
 	if u.lock != nil {
 		u.lock.answered = true
 	}
+	if u.ext != nil && u.ext.ready != nil {
+		u.ext.ready.answered = true
+	}
 	u.mu.Unlock()
 }
 

@@ -114,22 +114,23 @@ func (u *unit) begin() {
 type jobs uint16
 
 const (
-	jobOpen     jobs = 1 << iota
-	jobStatus        // write the status file
-	jobFacts         // look at the definition
-	jobRunFacts      // and run changed
-	jobFinish        // start finish, if it is there
-	jobConsult       // run a control script, if it is there
-	jobCheck         // see whether the FIFOs are still ours
-	jobClose         // give everything up
-	jobTexts         // write runit's text files
-	jobEnd           // see how a process that is not our child has ended
-	jobStart         // start a script that needs what is in the directory
-	jobNeeds         // see whether they do
-	jobLeaf          // see whether it is empty
-	jobState         // only a name for what could not be written
-	jobPolicy        // look at what makes the policy another
-	jobDepends       // look at what the service depends on
+	jobOpen     jobs     = 1 << iota
+	jobStatus            // write the status file
+	jobFacts             // look at the definition
+	jobRunFacts          // and run changed
+	jobFinish            // start finish, if it is there
+	jobConsult           // run a control script, if it is there
+	jobCheck             // see whether the FIFOs are still ours
+	jobClose             // give everything up
+	jobTexts             // write runit's text files
+	jobEnd               // see how a process that is not our child has ended
+	jobStart             // start a script that needs what is in the directory
+	jobNeeds             // see whether they do
+	jobLeaf              // see whether it is empty
+	jobState             // only a name for what could not be written
+	jobTally    = jobEnd // likewise
+	jobPolicy            // look at what makes the policy another
+	jobDepends           // look at what the service depends on
 
 	urgentJobs = ^(jobOpen | jobTexts)
 )
@@ -221,6 +222,7 @@ func (u *unit) write(level int) {
 	}
 	if todo&jobNeeds != 0 {
 		u.lookForNeeds()
+		u.lookForEvents()
 	}
 	if todo&jobConsult != 0 {
 		u.startControl()
@@ -293,6 +295,7 @@ func (u *unit) open() {
 	u.lookForNeeds()
 	u.lookForPolicy()
 	u.lookAtDepends()
+	u.lookForEvents()
 	if err := u.takeOver(left); err != nil {
 		u.k.detach(u)
 		d.Close()
@@ -373,8 +376,10 @@ func (u *unit) entryChanged(name string) {
 		j = jobFacts
 	case "depends":
 		j = jobDepends
-	case "cgroup", "lock-fd", servicedir.ListenName, servicedir.LogScriptName, "notify", "no-setsid":
+	case "cgroup", "lock-fd", servicedir.ListenName, servicedir.LogScriptName, "notify", "no-setsid", servicedir.EventDir:
 		j = jobNeeds
+	case "notification-fd":
+		j = jobNeeds | jobPolicy
 	case "log":
 		if u.entry != nil && !u.log {
 			u.entry.scanner.post(message{kind: msgScan})
@@ -448,7 +453,7 @@ func (u *unit) start() {
 	u.mu.Lock()
 	s := u.script
 	u.request.Lock = nil
-	if u.cage != nil || u.lock != nil || u.sockets != nil {
+	if u.cage != nil || u.lock != nil || u.sockets != nil || u.ext != nil && u.ext.ready != nil {
 		u.order(jobStart)
 		u.mu.Unlock()
 		return
@@ -467,6 +472,11 @@ func (u *unit) start() {
 func (u *unit) programOf(s supervise.Script) *spawn.Program {
 	if u.isScriptLog() {
 		return u.k.logScript
+	}
+	if u.k.config.Dialect == supervise.S6 {
+		if p, err := u.k.program("run", u.name()); err == nil {
+			return p
+		}
 	}
 	switch s {
 	case supervise.ScriptStart:
@@ -487,6 +497,9 @@ func (u *unit) spawn(r *spawn.Request, p *spawn.Program, owner spawn.Owner) {
 	u.mu.Unlock()
 	r.Owner, r.Program, r.Dir = owner, p, u.place()
 	r.Stdin, r.Stdout, r.Notify = int(u.stdin), int(u.stdout.Load()), -1
+	if owner == spawn.Owner(u) {
+		r.Notify, r.At = u.notification()
+	}
 	r.Journal = -1
 	if owner == spawn.Owner(u) && u.dir.Journals() {
 		r.Journal = u.dir.Lock
@@ -717,17 +730,6 @@ func (u *unit) abandonStart() bool {
 	return u.abandonLock()
 }
 
-// Emit implements supervise.Port.
-func (u *unit) Emit(c supervise.Change) {
-	if u.k.config.Changed == nil {
-		return
-	}
-	u.mu.Lock()
-	u.changes = append(u.changes, c)
-	u.order(jobStatus)
-	u.mu.Unlock()
-}
-
 // MarkDown implements supervise.Port.
 func (u *unit) MarkDown(on bool) {
 	if err := servicedir.SetDown(u.dir.FD, on); err != nil {
@@ -806,6 +808,7 @@ func (u *unit) close() {
 	}
 	u.dropCage()
 	u.dropLock()
+	u.dropReadiness()
 	u.k.detach(u)
 	if u.entry == nil && u.sockets != nil {
 		u.dropSockets()
@@ -840,6 +843,7 @@ func (u *unit) abandon() {
 	}
 	u.leaveCage()
 	u.dropLock()
+	u.dropReadiness()
 	u.k.detach(u)
 	u.k.table.Disown(u)
 	if p := u.stranger; p != nil {
@@ -874,6 +878,7 @@ func (u *unit) abandon() {
 
 func (u *unit) writeStatus() {
 	u.giveLock()
+	u.listenReadiness()
 	u.mu.Lock()
 	m, changes := u.state, u.changes
 	u.changes = nil
@@ -896,8 +901,8 @@ func (u *unit) writeStatus() {
 		}
 		u.wrote(jobStatus, "status", err)
 	}
-	for _, c := range changes {
-		u.k.config.Changed(u.name(), c)
+	if changes != nil || u.ext != nil {
+		u.tell(changes)
 	}
 }
 

@@ -349,6 +349,7 @@ func (x *slot) leave(still bool, machine func(*unit) supervise.Machine) *handoff
 	left.State, left.Ended, left.End = m, ended, end
 	if still {
 		left.OK, left.Stranger = x.unit.dir.OK, x.unit.stranger
+		x.unit.leaveChanges(left)
 	}
 	return left
 }

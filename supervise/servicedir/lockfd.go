@@ -24,6 +24,13 @@ func LockFD(dir int) (at int, ok bool, err error) {
 	return at, ok, err
 }
 
+// NotificationFD reads the file notification-fd: which descriptor the service gets to say
+// that it is ready. ok is false where there is none.
+func NotificationFD(dir int) (at int, ok bool, err error) { return number(dir, "notification-fd") }
+
+// HasNotificationFD tells whether there may be a file notification-fd.
+func HasNotificationFD(dir int) bool { return exists(dir, "notification-fd") }
+
 func number(dir int, name string) (n int, ok bool, err error) {
 	text, ok, err := line(dir, name)
 	if !ok || err != nil {

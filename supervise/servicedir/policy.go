@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"upkeep/supervise"
+	"upkeep/supervise/status"
 )
 
 // Errors of files that are not as they should be.
@@ -24,6 +25,7 @@ var (
 // policyFiles are what may make the policy of a service another than that of its system.
 var policyFiles = [...]string{
 	"timeout-kill", "timeout-finish", "down-signal", "permanent-status", "restart-delay", "min-uptime", "bounce",
+	"max-death-tally", "timeout-ready",
 }
 
 // SetsPolicy tells whether a file of that name is one that Policy reads.
@@ -48,6 +50,9 @@ func Policy(dir int, base *supervise.Policy, complain func(name string, err erro
 		if err != nil {
 			complain(name, err)
 		}
+	}
+	if p.ReadyFor > 0 && !HasNotificationFD(dir) {
+		p.ReadyFor = 0 // base has none
 	}
 	return p
 }
@@ -89,6 +94,10 @@ func setPolicy(p *supervise.Policy, name, text string) error {
 		p.MinUptime = d
 	case "bounce":
 		p.Bounce = d
+	case "timeout-ready":
+		p.ReadyFor = d / 1000
+	case "max-death-tally":
+		p.Tally = min(n, status.TallyMax)
 	}
 	return nil
 }

@@ -1,7 +1,9 @@
 package handoff
 
 import (
+	"os"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,6 +35,31 @@ func (p *Process) Pipe(fd int, inode uint64) (r, w int, ended bool) {
 		return -1, -1, false
 	}
 	return r, w, ended
+}
+
+// Readiness opens, to read from it without waiting, the pipe that the process has as
+// descriptor fd, if it has that both ways as a service gets it from a scanner; else it is -1.
+func (p *Process) Readiness(fd int) int {
+	proc := "/proc/" + strconv.Itoa(int(p.PID))
+	info, err := os.ReadFile(proc + "/fdinfo/" + strconv.Itoa(fd))
+	if err != nil {
+		return -1
+	}
+	_, flags, _ := strings.Cut(string(info), "flags:\t")
+	flags, _, _ = strings.Cut(flags, "\n")
+	n, err := strconv.ParseUint(flags, 8, 32)
+	if err != nil || n&unix.O_ACCMODE != unix.O_RDWR {
+		return -1
+	}
+	path := proc + "/fd/" + strconv.Itoa(fd)
+	if name, err := os.Readlink(path); err != nil || !strings.HasPrefix(name, "pipe:") {
+		return -1
+	}
+	r, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1
+	}
+	return r
 }
 
 func unwritten(pipe int) bool {

@@ -44,6 +44,10 @@ type Unit struct {
 	// know yet.
 	Ended bool
 	End   supervise.WaitStatus
+	// Notify is what the service says by that it is ready, or 0. Changes are those of which
+	// nobody was told, and Deaths the records that were not written (status.Death).
+	Notify          int
+	Changes, Deaths []byte
 }
 
 // The text of a will is one of lines, each a word and fields NAME=VALUE. Readers
@@ -132,6 +136,13 @@ func (u *Unit) append(b []byte, word string) []byte {
 	if u.Ended {
 		b = appendNumber(b, "end", uint64(uint32(u.End)))
 	}
+	if u.Notify > 0 {
+		b = appendFDs(b, field{"notify", u.Notify})
+	}
+	if len(u.Changes)+len(u.Deaths) > 0 {
+		b = appendBytes(b, "changes", u.Changes)
+		b = appendBytes(b, "deaths", u.Deaths)
+	}
 	return b
 }
 
@@ -209,6 +220,15 @@ func (f *fields) unit() *Unit {
 	if u.Ended = f.has("end"); u.Ended {
 		u.End = supervise.WaitStatus(f.number("end", math.MaxUint32))
 	}
+	if f.has("notify") {
+		u.Notify = f.fd("notify")
+	}
+	if f.has("changes") {
+		u.Changes = f.bytes("changes")
+	}
+	if f.has("deaths") {
+		u.Deaths = f.bytes("deaths")
+	}
 	if u.Dir < 0 || u.Lock < 0 || u.Control < 0 {
 		f.fail("dir")
 	}
@@ -251,6 +271,9 @@ func (w *Will) Descriptors() (list []int) {
 		for _, u := range []*Unit{e.Main, e.Log} {
 			if u != nil {
 				add(u.Dir, u.Home, u.Theirs, u.Lock, u.Control, u.OK)
+				if u.Notify > 0 {
+					add(u.Notify)
+				}
 				if u.Stranger != nil {
 					add(u.Stranger.FD)
 				}
