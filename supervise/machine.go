@@ -455,6 +455,7 @@ func (m *Machine) rest(p *Policy, at Instant, a *Actions) {
 	m.ReadySince = at.Wall
 	switch {
 	case m.Exiting && !(p.StartStopScripts && m.Want != status.WantUp && last != ScriptStart):
+		a.add(Action{Kind: Emit, Byte: byte(ChangeDownReady)})
 		m.gone(a)
 	case last == ScriptStart && !m.First && !m.Failed && !stopped && !m.Exiting,
 		(m.Want == status.WantUp || m.onceMore()) && !m.Failed:

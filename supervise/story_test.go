@@ -64,7 +64,7 @@ var stories = map[string]story{
 		steps: []string{
 			"boot: spawn-run", "started: announce up",
 			"control x: announce",
-			"+5s exit 0: down announce x close",
+			"+5s exit 0: down D announce x close",
 		},
 	},
 	"daemontools: x with nothing running leaves at once": {
@@ -135,7 +135,7 @@ var stories = map[string]story{
 		dialect: Runit,
 		steps: []string{
 			"boot: spawn-run", "started: announce up",
-			"control x: TERM CONT announce", "exit 0: down announce x close",
+			"control x: TERM CONT announce", "exit 0: down D announce x close",
 		},
 	},
 	"runit: u withdraws x, and so do d and o": {
@@ -156,7 +156,7 @@ var stories = map[string]story{
 		},
 		steps: []string{
 			"boot: spawn-run", "started: announce up", "control x:",
-			"control h: HUP", "drain: announce", "exit 0: disarm-drain down announce x close",
+			"control h: HUP", "drain: announce", "exit 0: disarm-drain down D announce x close",
 		},
 	},
 	"runit: a vetoed k changes nothing": {
@@ -186,6 +186,38 @@ var stories = map[string]story{
 			"boot: announce spawn-run", "started: announce up", "exit 0: down announce D arm-restart-1s",
 			"control u: announce disarm-restart spawn-run", "started: announce up",
 			"ready: announce U", "+400ms exit 0: down announce D arm-restart-600ms",
+		},
+	},
+	"s6: run cannot be executed: no death, ten seconds, u cuts them": {
+		dialect: S6, facts: Facts{Finish: Present},
+		steps: []string{
+			"boot: announce spawn-run", "noexec: arm-restart-10s announce",
+			"control u: announce disarm-restart spawn-run", "noexec: arm-restart-10s announce",
+			"control d: disarm-restart announce D", "control o: announce spawn-run", "noexec: announce",
+		},
+	},
+	"s6: ready after it was told to stop": {
+		dialect: S6,
+		steps: []string{
+			"boot: announce spawn-run", "started: announce up", "control d: TERM CONT announce",
+			"ready: announce U", "ready: ", "exit 0: down announce D",
+		},
+	},
+	"s6: x leaves when finish is over": {
+		dialect: S6, facts: Facts{Finish: Present},
+		steps: []string{
+			"boot: announce spawn-run", "started: announce up", "control x: announce",
+			"exit 0: down announce spawn-finish", "started: arm-finish-5s announce",
+			"exit 0: disarm-finish D announce x close",
+		},
+	},
+	"timeout-ready": {
+		dialect: S6, tweak: func(p *Policy) { p.ReadyFor = 3 * time.Second },
+		steps: []string{
+			"boot: announce spawn-run", "started: announce up arm-ready-3s", "timer ready: ",
+			"+3s timer ready: TERM CONT announce", "exit 0: disarm-ready down announce D arm-restart-1s",
+			"+1s timer restart: spawn-run", "started: announce up arm-ready-3s",
+			"ready: disarm-ready announce U", "+3s timer ready: ", "exit 0: disarm-ready down announce D spawn-run",
 		},
 	},
 	"s6: a finish script that hangs is killed": {
@@ -230,7 +262,7 @@ var stories = map[string]story{
 		steps: []string{
 			"boot: spawn-run", "started: announce up",
 			"shutdown: arm-kill-10s TERM CONT announce", "timer kill: KILL CONT arm-kill-5s",
-			"signal 9: disarm-kill down announce x close",
+			"signal 9: disarm-kill down D announce x close",
 		},
 	},
 	"a final end is followed by finish, and by nothing else": {
@@ -238,12 +270,12 @@ var stories = map[string]story{
 		steps: []string{
 			"boot: spawn-run", "started: announce up",
 			"+2s final 17: down spawn-finish", "started: announce arm-kill-10s",
-			"shutdown:", "exit 0: disarm-kill announce x close",
+			"shutdown:", "exit 0: disarm-kill D announce x close",
 		},
 	},
 	"a final failure to execute": {
 		dialect: Common,
-		steps:   []string{"boot: spawn-run", "nofinal: down announce x close"},
+		steps:   []string{"boot: spawn-run", "nofinal: down D announce x close"},
 	},
 	"past the deadline nothing is started": {
 		dialect: Common, facts: Facts{Finish: Present, Controls: Present},
@@ -251,28 +283,28 @@ var stories = map[string]story{
 			"boot: announce consult-u", "consulted: spawn-run", "started: announce up",
 			"shutdown: arm-kill-10s consult-t announce", "consulted: TERM CONT consult-d announce", "consulted:",
 			"deadline: KILL CONT arm-kill-5s announce", "timer kill: KILL CONT arm-kill-5s",
-			"signal 9: disarm-kill down announce x close",
+			"signal 9: disarm-kill down D announce x close",
 		},
 	},
 	"what is being started at the deadline is killed": {
 		dialect: Common,
 		steps: []string{
 			"boot: spawn-run", "deadline: announce",
-			"started: announce up KILL CONT arm-kill-5s TERM CONT", "signal 9: disarm-kill down announce x close",
+			"started: announce up KILL CONT arm-kill-5s TERM CONT", "signal 9: disarm-kill down D announce x close",
 		},
 	},
 	"a finish script that hangs until the deadline": {
 		dialect: Common, facts: Facts{Finish: Present},
 		steps: []string{
 			"boot: spawn-run", "started: announce up", "+2s exit 0: down spawn-finish", "started: announce",
-			"deadline: KILL CONT arm-kill-5s announce", "signal 9: disarm-kill announce x close",
+			"deadline: KILL CONT arm-kill-5s announce", "signal 9: disarm-kill D announce x close",
 		},
 	},
 	"a log service drains": {
 		dialect: Common,
 		steps: []string{
 			"boot: spawn-run", "started: announce up",
-			"drain: arm-drain-10s", "exit 0: disarm-drain down announce x close",
+			"drain: arm-drain-10s", "exit 0: disarm-drain down D announce x close",
 		},
 	},
 	"a log service that does not end is stopped": {
@@ -280,7 +312,7 @@ var stories = map[string]story{
 		steps: []string{
 			"boot: spawn-run", "started: announce up",
 			"drain: arm-drain-10s", "timer drain: arm-kill-10s TERM CONT announce",
-			"signal 15: disarm-kill down announce x close",
+			"signal 15: disarm-kill down D announce x close",
 		},
 	},
 	"held until its needs are met, then again when they go": {
@@ -295,7 +327,7 @@ var stories = map[string]story{
 		steps: []string{
 			"boot: announce consult-u", "consulted: spawn-run", "started: announce up",
 			"control h: consult-h", "shutdown: arm-kill-10s announce", "consulted: HUP consult-t",
-			"consulted: TERM CONT consult-x announce", "exit 0: disarm-kill down announce", "consulted: announce x close",
+			"consulted: TERM CONT consult-x announce", "exit 0: disarm-kill down announce", "consulted: D announce x close",
 		},
 	},
 	"down-signal": {

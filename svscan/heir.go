@@ -82,7 +82,7 @@ const bequeathTries = 100
 // giveAway makes our children those of others.
 func (s *Scanner) giveAway(w *handoff.Will) {
 	// The socket is for who supervises the directory next.
-	w.Home, w.Socket = -1, -1
+	w.Home, w.Socket, w.ScanLock, w.ScanFIFO = -1, -1, 0, 0
 	for i := range w.Entries {
 		for _, u := range []*handoff.Unit{w.Entries[i].Main, w.Entries[i].Log} {
 			if u != nil && u.State.PID != 0 && !u.Ended && u.Stranger == nil {

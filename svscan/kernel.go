@@ -57,6 +57,12 @@ type Config struct {
 	Orders map[os.Signal]Order
 	// Rescanned, if set, is called after each scan that OrderRescan asked for.
 	Rescanned func()
+	// Control, if set, is the directory below Dir with s6-svscan's FIFO and lock.
+	Control string
+	// Commanded has the scanner look for new directories, and for those that are gone, only
+	// when it is told to, or every ScanEvery, if that is set.
+	Commanded bool
+	ScanEvery time.Duration
 	// One says that Dir is a single service directory: it is supervised with its log
 	// service, both or neither, until it is told to exit.
 	One bool

@@ -47,6 +47,7 @@ type Scanner struct {
 	upgrading  *upgrade // whose program is being checked
 	program    string   // that we were started as
 	home       *home
+	control    *scanControl // nil: there is none
 	caught     chan os.Signal
 	fenced     atomic.Pointer[chan struct{}] // closed by fenceSignal
 	opening    int                           // units that were started and did not answer yet
@@ -185,6 +186,8 @@ const (
 	msgDeadline                     // that takes long
 	msgDrain                        // see whether a script log has read everything
 	msgControl                      // obey a letter for the one service
+	msgCommand                      // obey a letter for the scanner
+	msgInterrupt                    // interrupt the one service and return
 	msgBequeath                     // leave everything to a process of its own
 	msgTurn                         // a service has come further whose first start others wait for
 )
@@ -192,7 +195,7 @@ const (
 // matters tells whether a message is about more than what can be found out again.
 func (m message) matters() bool {
 	switch m.kind {
-	case msgHangup, msgStop, msgLeave, msgMain, msgDeadline, msgControl, msgBequeath:
+	case msgHangup, msgStop, msgLeave, msgMain, msgDeadline, msgControl, msgBequeath, msgCommand, msgInterrupt:
 		return true
 	}
 	return false
@@ -222,7 +225,7 @@ func New(c Config) (*Scanner, error) {
 	k.store = store
 	manager := newManager(k, environ)
 	k.manager.Store(manager)
-	return &Scanner{
+	s := &Scanner{
 		manager: manager,
 		k:       k, box: newMailbox[message](),
 		entries: make(map[servicedir.Identity]*entry),
@@ -231,7 +234,8 @@ func New(c Config) (*Scanner, error) {
 		program: programPath(),
 		caught:  caught,
 		linked:  make(map[string]*entry),
-	}, nil
+	}
+	return s, s.openScanControl()
 }
 
 // Stop begins the orderly shutdown; Run returns when it is over. Rescan looks at
@@ -256,6 +260,7 @@ func (s *Scanner) Run() (code int) {
 	defer s.manager.begin(s)()
 	s.k.anchor.Up()
 	s.openLogService()
+	s.serveControl()
 	if s.k.will != nil {
 		s.inherit(s.k.will)
 		s.k.will = nil
@@ -290,6 +295,7 @@ func (s *Scanner) Run() (code int) {
 	}
 	if s.left {
 		s.leave()
+		s.tellLeaving()
 	}
 	s.leaveKeeper()
 	if s.home != nil {
@@ -303,6 +309,10 @@ func (s *Scanner) Run() (code int) {
 			t.Stop()
 		}
 	}
+	if s.control != nil {
+		s.control.file.Close()
+		unix.Close(s.control.lock)
+	}
 	s.k.reports.flush()
 	s.k.anchor.Leaving(s.ending.code)
 	return s.ending.code
@@ -310,7 +320,7 @@ func (s *Scanner) Run() (code int) {
 
 func (s *Scanner) watch() {
 	dir := s.k.config.Dir
-	if s.k.config.NoWatch || s.k.config.One || s.k.config.Heir || watch.Remote(dir) {
+	if s.k.config.NoWatch || s.k.config.Commanded || s.k.config.One || s.k.config.Heir || watch.Remote(dir) {
 		return
 	}
 	tree, err := watch.NewTree(dir, func() { s.post(message{kind: msgScan}) })
@@ -353,6 +363,11 @@ func (s *Scanner) handle(m message) (scan bool) {
 		s.drained(m.unit)
 	case msgControl:
 		s.controlOne(m.letter)
+	case msgCommand:
+		return s.command(m.letter)
+	case msgInterrupt:
+		s.interrupt()
+		s.left = true
 	case msgBequeath:
 		s.bequeath(m.stop)
 	case msgTurn:
@@ -412,7 +427,8 @@ func (s *Scanner) scan() {
 		s.adopting = false
 		return
 	}
-	if s.tree == nil {
+	partial := s.partial(first)
+	if s.tree == nil && !s.k.config.Commanded {
 		s.scanAt(time.Now().Add(pollEvery))
 	}
 	dir, names, err := s.read()
@@ -436,16 +452,16 @@ func (s *Scanner) scan() {
 	fd := int(dir.Fd())
 	said := make(map[string]string)
 	if s.logService != nil {
-		s.look(fd, s.k.config.LogService, first, said)
+		s.look(fd, s.k.config.LogService, first, partial, said)
 	}
 	for _, name := range names {
 		if name[0] != '.' {
-			s.look(fd, name, first, said)
+			s.look(fd, name, first, partial, said)
 		}
 	}
 	s.names = said
 	for _, e := range s.entries {
-		if e.seen != s.serial && e.present {
+		if e.seen != s.serial && e.present && !partial {
 			e.present = false
 			e.tell(supervise.EvRemoved)
 		}
@@ -562,7 +578,7 @@ func (s *Scanner) read() (*os.File, []string, error) {
 }
 
 // look is one name of the scan directory.
-func (s *Scanner) look(scanDir int, name string, first bool, said map[string]string) {
+func (s *Scanner) look(scanDir int, name string, first, partial bool, said map[string]string) {
 	complain := func(verb, object string, err error) {
 		text := verb + object + err.Error()
 		said[name] = text
@@ -582,6 +598,9 @@ func (s *Scanner) look(scanDir int, name string, first bool, said map[string]str
 	}
 	id := servicedir.IdentityOf(&st)
 	e := s.entries[id]
+	if partial && (e == nil || !e.present) {
+		return
+	}
 	if e == nil {
 		e = s.enter(id)
 		e.name = name
@@ -677,9 +696,10 @@ func (s *Scanner) logged(scanDir int, name string) (bool, error) {
 	if err == unix.ENOENT {
 		return false, nil
 	}
-	script := s.k.config.Dialect == supervise.Encore && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Mode&0o100 != 0
-	// A directory is the business of encore's svscan, not of its supervise.
-	dir := st.Mode&unix.S_IFMT == unix.S_IFDIR && !(s.k.config.One && s.k.config.Dialect == supervise.Encore)
+	d := s.k.config.Dialect
+	script := d == supervise.Encore && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Mode&0o100 != 0
+	// A directory is the business of encore's svscan and of s6's, not of their supervise.
+	dir := st.Mode&unix.S_IFMT == unix.S_IFDIR && !(s.k.config.One && (d == supervise.Encore || d == supervise.S6))
 	return err == nil && (script || dir), err
 }
 
@@ -889,7 +909,11 @@ func (s *Scanner) closed(u *unit) {
 		e.lingers.Close()
 		e.lingers = nil
 	}
-	x.putOff(time.Now().Add(pollEvery))
+	again := pollEvery
+	if s.k.config.Commanded {
+		again = time.Second // as s6-svscan
+	}
+	x.putOff(time.Now().Add(again))
 	s.full = false
 	if !s.stop && e.present {
 		s.scanAt(x.retry())
@@ -951,11 +975,13 @@ func (s *Scanner) hangup() {
 		return
 	}
 	s.manager.reloads()
+	if s.control != nil {
+		s.control.asked = true
+	}
 	s.scan()
+	s.prune(false)
 	for _, e := range s.entries {
 		if !e.present {
-			e.hungUp = true
-			e.stop()
 			continue
 		}
 		for _, x := range []*slot{&e.main, &e.log} {

@@ -14,15 +14,20 @@ type Order uint8
 
 // The orders.
 const (
-	OrderStop     Order = iota + 1 // stop everything in order and return
-	OrderAbort                     // likewise, and exit 111
-	OrderLeave                     // return, and leave everything running
-	OrderBequeath                  // return, and leave everything to a process of its own
-	OrderDismiss                   // likewise; it is to stop everything; and exit 111
-	OrderRescan                    // scan now, and stop what is gone
-	OrderUpgrade                   // become the program as it is now
-	OrderPause                     // pause the one service
-	OrderContinue                  // let it go on
+	OrderStop      Order = iota + 1 // stop everything in order and return
+	OrderAbort                      // likewise, and exit 111
+	OrderLeave                      // return, and leave everything running
+	OrderBequeath                   // return, and leave everything to a process of its own
+	OrderDismiss                    // likewise; it is to stop everything; and exit 111
+	OrderRescan                     // scan now, and stop what is gone
+	OrderUpgrade                    // become the program as it is now
+	OrderPause                      // pause the one service
+	OrderContinue                   // let it go on
+	OrderExit                       // have it leave when it has ended
+	OrderInterrupt                  // interrupt it, return, and leave it running
+	OrderScan                       // scan now, and stop nothing
+	OrderStopAll                    // stop everything at once, log services as well, and return
+	OrderNone                       // nothing, unless there is a script for it
 )
 
 // orderOf is what a signal means.
@@ -94,7 +99,18 @@ func (s *Scanner) obey(sig os.Signal) {
 		}
 		return
 	}
+	if s.divert(sig) {
+		return
+	}
 	switch order := s.k.config.orderOf(sig); order {
+	case OrderExit:
+		s.post(message{kind: msgControl, letter: 'x'})
+	case OrderInterrupt:
+		s.post(message{kind: msgInterrupt})
+	case OrderScan:
+		s.post(message{kind: msgCommand, letter: 'a'})
+	case OrderStopAll:
+		s.post(message{kind: msgCommand, letter: 'q'})
 	case OrderRescan:
 		s.Rescan()
 	case OrderUpgrade:

@@ -324,6 +324,9 @@ func (s *Scanner) will(still bool, machine func(*unit) supervise.Machine) *hando
 	if s.home != nil {
 		w.Home, w.Socket = s.home.dir, s.home.socket
 	}
+	if s.control != nil {
+		w.ScanLock, w.ScanFIFO = s.control.lock, s.control.fifo
+	}
 	for _, e := range s.entries {
 		if !e.main.up && !e.log.up {
 			continue

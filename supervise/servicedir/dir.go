@@ -243,6 +243,12 @@ func openFIFO(dir int, path string, mode int) (fd int, remade bool, err error) {
 	return -1, remade, ErrNotFIFO
 }
 
+// OpenControl makes and opens a FIFO control in the directory fd.
+func OpenControl(fd int) (int, error) {
+	control, _, err := openFIFO(fd, "control", unix.O_RDWR)
+	return control, err
+}
+
 // Close closes all descriptors; with them go the locks.
 func (d *Dir) Close() {
 	if d.Home == d.FD {

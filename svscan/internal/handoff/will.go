@@ -20,8 +20,10 @@ import (
 type Will struct {
 	// Home is the directory with the scanner's socket; both may be -1.
 	Home, Socket int
-	Clients      []int // who wait for the answer
-	Entries      []Entry
+	// ScanLock and ScanFIFO are those of s6-svscan, or 0.
+	ScanLock, ScanFIFO int
+	Clients            []int // who wait for the answer
+	Entries            []Entry
 }
 
 // Entry is a directory of the scan directory.
@@ -66,6 +68,9 @@ var ErrWill = errors.New("left by an unknown program")
 func (w *Will) Append(b []byte) []byte {
 	b = append(b, willHead+strconv.Itoa(willVersion)+"\nscanner"...)
 	b = appendFDs(b, field{"home", w.Home}, field{"socket", w.Socket})
+	if w.ScanLock > 0 && w.ScanFIFO > 0 {
+		b = appendFDs(append(b, "\ns6-svscan"...), field{"lock", w.ScanLock}, field{"control", w.ScanFIFO})
+	}
 	for _, fd := range w.Clients {
 		b = appendFDs(append(b, "\nclient"...), field{"socket", fd})
 	}
@@ -174,6 +179,8 @@ func (w *Will) line(b []byte) error {
 	switch string(word) {
 	case "scanner":
 		w.Home, w.Socket = f.fd("home"), f.fd("socket")
+	case "s6-svscan":
+		w.ScanLock, w.ScanFIFO = f.fd("lock"), f.fd("control")
 	case "client":
 		if fd := f.fd("socket"); fd >= 0 {
 			w.Clients = append(w.Clients, fd)
@@ -264,6 +271,9 @@ func (w *Will) Descriptors() (list []int) {
 		}
 	}
 	add(w.Home, w.Socket)
+	if w.ScanLock > 0 && w.ScanFIFO > 0 {
+		add(w.ScanLock, w.ScanFIFO)
+	}
 	add(w.Clients...)
 	for i := range w.Entries {
 		e := &w.Entries[i]
