@@ -10,7 +10,7 @@ func (m *Machine) Record(p *Policy) status.Record {
 		PID:        uint32(m.PID),
 		Paused:     m.Paused,
 		GotTerm:    m.GotTerm,
-		Ready:      m.alive() && m.Ready != 0 || m.Phase == PhaseDown || m.Phase == PhaseHeld,
+		Ready:      m.alive() && m.Ready != 0 || m.Phase == PhaseDown || m.Phase == PhaseHeld || m.Phase == PhaseGone,
 		Want:       m.Want,
 		Encore:     m.encore(),
 		WaitStatus: uint16(m.Last),

@@ -31,7 +31,7 @@ type readiness struct {
 }
 
 // readyToken is the pump's token for that of the unit in the low half.
-const readyToken = 32 << 32
+const readyToken = 128 << 32
 
 func (r *readiness) close() {
 	for _, fd := range []*int{&r.read, &r.write} {

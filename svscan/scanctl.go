@@ -76,12 +76,12 @@ func (s *Scanner) serveControl() {
 	}()
 }
 
-// command is one byte. It is true if there is to be a scan.
-func (s *Scanner) command(letter byte) (scan bool) {
+// command is one byte.
+func (s *Scanner) command(letter byte) {
 	switch letter {
 	case 'a':
-		s.control.asked = true
-		return true
+		s.control.asked = true // and now: an n may follow
+		s.scan()
 	case 'n', 'N':
 		s.prune(letter == 'N')
 	case 'h':
@@ -93,7 +93,6 @@ func (s *Scanner) command(letter byte) (scan bool) {
 	case 'b':
 		s.left = true
 	}
-	return false
 }
 
 // stopAll is shutdown, and nobody reads to the end.

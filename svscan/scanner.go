@@ -364,7 +364,7 @@ func (s *Scanner) handle(m message) (scan bool) {
 	case msgControl:
 		s.controlOne(m.letter)
 	case msgCommand:
-		return s.command(m.letter)
+		s.command(m.letter)
 	case msgInterrupt:
 		s.interrupt()
 		s.left = true

@@ -3,6 +3,7 @@ package servicedir
 import (
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,7 +49,8 @@ func HasEvents(dir int) bool { return exists(dir, EventDir) }
 
 // Notify tells everybody who listens, one byte an event, and forgets who does not any
 // more. Without events that is all it does. It waits for nobody: a listener whose FIFO
-// is full loses the events.
+// is full loses the events. Where somebody listens, there is a moment between two events:
+// of several that it reads at once, s6's library shows its user the last alone.
 func Notify(dir int, events []byte) error {
 	fd, err := unix.Openat(dir, EventDir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -57,33 +59,35 @@ func Notify(dir int, events []byte) error {
 	f := os.NewFile(uintptr(fd), EventDir)
 	defer f.Close()
 	names, err := f.Readdirnames(-1)
-	for _, name := range names {
-		if !isListener(name) {
-			continue
+	for i, n := 0, len(names); i == 0 || i < len(events) && n > 0; i++ {
+		if i > 0 {
+			time.Sleep(betweenEvents)
 		}
-		to, err := unix.Openat(fd, name, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-		if err == nil {
-			err = tell(to, events)
-			unix.Close(to)
-		}
-		if err == unix.ENXIO || err == unix.EPIPE {
-			_ = unix.Unlinkat(fd, name, 0)
+		n = 0
+		for _, name := range names {
+			if isListener(name) && tell(fd, name, events[min(i, len(events)):min(i+1, len(events))]) {
+				n++
+			}
 		}
 	}
 	return err
 }
 
-// tell writes to a FIFO; what else has such a name is not to be written to.
-func tell(fd int, events []byte) error {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
-		return err
-	}
-	for i := range events {
-		// One by one, as s6 does: what reads them may forget the rest of a batch.
-		if _, err := unix.Write(fd, events[i:i+1]); err != nil && err != unix.EINTR {
-			return err
+// betweenEvents is as long as it takes s6-supervise to fork.
+const betweenEvents = 3 * time.Millisecond
+
+// tell writes to a FIFO, if that is one, and tells whether somebody reads from it.
+func tell(dir int, name string, event []byte) bool {
+	fd, err := unix.Openat(dir, name, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err == nil {
+		var st unix.Stat_t
+		if err = unix.Fstat(fd, &st); err == nil && st.Mode&unix.S_IFMT == unix.S_IFIFO && len(event) > 0 {
+			_, err = unix.Write(fd, event)
 		}
+		unix.Close(fd)
 	}
-	return nil
+	if err == unix.ENXIO || err == unix.EPIPE {
+		_ = unix.Unlinkat(dir, name, 0)
+	}
+	return err == nil
 }
