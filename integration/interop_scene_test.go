@@ -22,6 +22,7 @@ type cast struct {
 	name           string
 	client, server func(testing.TB, string) string
 	dialect        string
+	s6             bool // with the layouts of s6
 	// look, if set, is called at each wait for the service directory dir.
 	look func(t testing.TB, dir string)
 }
@@ -84,6 +85,7 @@ type scene struct {
 	supervisors map[string]*process // by directory
 	services    map[string]uint32   // their pids when last waited for
 	read        map[string]int      // lines of files
+	s6          s6Scene
 }
 
 func play(t testing.TB, c cast, a *archive) string {
@@ -106,6 +108,7 @@ func play(t testing.TB, c cast, a *archive) string {
 		v.site.setenv("UPKEEP_DIALECT", c.dialect)
 	}
 	v.site.setenv("SVDIR", v.site.path("scan"))
+	defer v.closeS6()
 	for line := range strings.Lines(*transcriptOf(t, a)) {
 		line = strings.TrimSuffix(line, "\n")
 		if client, ok := strings.CutPrefix(line, "$ "); ok {
@@ -133,6 +136,9 @@ func (v *scene) say(lines ...string) {
 		line = pids.ReplaceAllString(line, "(pid N)")
 		line = seconds.ReplaceAllString(line, "N$1")
 		line = killed.ReplaceAllString(line, "kill: $1")
+		if v.cast.s6 {
+			line = labels.ReplaceAllString(line, "@LABEL")
+		}
 		v.transcript.WriteString(line + "\n")
 	}
 }
@@ -157,7 +163,8 @@ func (v *scene) client(words []string) {
 		v.initScript(name, words[1:])
 		return
 	}
-	if words[0] == "supervise" || words[0] == "svscan" {
+	switch words[0] {
+	case "supervise", "svscan", "s6-supervise", "s6-svscan":
 		program = v.cast.server
 	}
 	v.sayResult(v.site.run(program(v.t, words[0]), words[1:]...))
@@ -204,7 +211,7 @@ func (v *scene) step(words []string) {
 	case "read": // FILE [N]: wait for N more lines, or see how many there are
 		v.lines(args[0], args[1:])
 	case "kill": // DIR SIGNAL: signal a service behind its supervisor's back
-		v.signal(int(waitStatus(v.t, v.site.path(args[0]), up).PID), args[1])
+		v.signal(int(v.record(args[0], "up", up).PID), args[1])
 	case "signal": // DIR SIGNAL: signal its supervisor
 		v.supervisors[args[0]].signal(unix.SignalNum("SIG" + args[1]))
 	case "control": // DIR BYTES: write to the FIFO without a client
@@ -212,7 +219,7 @@ func (v *scene) step(words []string) {
 			v.t.Fatal(err)
 		}
 	case "frozen": // DIR: wait until the service is stopped by SIGSTOP
-		waitFrozen(v.t, int(waitStatus(v.t, v.site.path(args[0]), up).PID))
+		waitFrozen(v.t, int(v.record(args[0], "up", up).PID))
 	case "orphan": // DIR: see that the service outlived its supervisor, and end it
 		v.orphan(args[0])
 	case "write": // FILE [LINE ...]
@@ -232,7 +239,9 @@ func (v *scene) step(words []string) {
 		v.say(v.said(args[0])...)
 		v.say("exit " + strconv.Itoa(code))
 	default:
-		v.t.Fatalf("there is no step %q", verb)
+		if !v.cast.s6 || !v.s6Step(verb, args) {
+			v.t.Fatalf("there is no step %q", verb)
+		}
 	}
 }
 
@@ -257,11 +266,11 @@ func (v *scene) wait(dir, name string) {
 		"abandoned": abandoned, "again": upAnew(v.services[dir]),
 	}
 	c, ok := conditions[name]
-	if !ok {
+	if !ok && !v.cast.s6 {
 		v.t.Fatalf("there is no condition %q", name)
 	}
 	path := v.site.path(dir)
-	v.services[dir] = waitStatus(v.t, path, c).PID
+	v.services[dir] = v.record(dir, name, c).PID
 	if v.cast.look != nil {
 		v.cast.look(v.t, path)
 	}

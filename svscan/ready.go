@@ -320,3 +320,13 @@ func (u *unit) tell(changes []supervise.Change) {
 		}
 	}
 }
+
+// tellFinishKilled says what s6 says when a finish script is killed.
+func (u *unit) tellFinishKilled() {
+	u.mu.Lock()
+	finish := u.script == supervise.ScriptFinish
+	u.mu.Unlock()
+	if finish {
+		u.k.report(Warning, u.name(), "finish script lifetime reached maximum value - sending it a SIGKILL", "", nil)
+	}
+}

@@ -664,6 +664,9 @@ func (u *unit) Signal(pid int32, sig syscall.Signal, group bool) {
 		l.take(sig)
 		return
 	}
+	if sig == unix.SIGKILL && u.k.config.Dialect == supervise.S6 {
+		u.tellFinishKilled()
+	}
 	if err := u.k.table.Signal(pid, sig, group); err != nil && err != unix.ESRCH {
 		u.k.report(Warning, u.name(), "signal", u.name(), err)
 	}

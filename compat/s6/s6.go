@@ -107,6 +107,8 @@ func (p base) control(path, state, commands string) int {
 	switch {
 	case err == nil:
 		return 0
+	case there && errors.Is(err, unix.ENOENT) && exists(path+"/"+state):
+		return p.die(cli.ExitUsage, "something is wrong with the "+path+"/"+state+" directory", err)
 	case errors.Is(err, svc.ErrNotRunning), there && errors.Is(err, unix.ENOENT):
 		return p.die(cli.ExitUsage, ": unable to control "+path+": supervisor not listening", nil)
 	}

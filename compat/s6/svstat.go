@@ -188,12 +188,12 @@ func (s *view) field(name string) string {
 	case "signal", "signum":
 		switch {
 		case isUp || !ended:
-			if name == "signal" && !s.numeric {
+			if name == "signal" {
 				return "NA"
 			}
 			return "-1"
 		case name == "signal":
-			return s.signal()
+			return signalName(s.last().Signal())
 		}
 		return strconv.Itoa(s.last().Signal())
 	case "updownsince":
