@@ -68,7 +68,10 @@ func canonical(p *Policy, m Machine) Machine {
 	} else {
 		m.Started = walkNow
 	}
-	if m.Ready != 0 {
+	switch {
+	case p.Rule != AfterReady && p.ReadyFor == 0:
+		m.Ready = 0 // only shown
+	case m.Ready != 0:
 		m.Ready = m.Started
 	}
 	switch {

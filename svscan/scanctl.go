@@ -21,6 +21,12 @@ type scanControl struct {
 	asked      bool     // to look for new directories in the next scan
 }
 
+// Inherits tells whether another program has become this one, and left what it had.
+func Inherits() bool {
+	_, ok := os.LookupEnv(willName)
+	return ok
+}
+
 // openScanControl makes it, or takes over what was left. The error is EAGAIN where
 // another scanner has it.
 func (s *Scanner) openScanControl() error {

@@ -106,6 +106,9 @@ func Svscan(env *cli.Env, args []string) int {
 		case 't':
 			c.ScanEvery = time.Duration(n) * time.Millisecond
 		case 'd':
+			if svscan.Inherits() {
+				break // another program has said so
+			}
 			if n < 3 {
 				return p.die(cli.ExitUsage, "notification fd must be 3 or more", nil)
 			}
@@ -118,10 +121,9 @@ func Svscan(env *cli.Env, args []string) int {
 	if len(o.Args()) > 0 {
 		c.Dir = o.Args()[0]
 	}
-	if err := unix.Chdir(c.Dir); err != nil {
+	if err := daemontools.Enterable(c.Dir); err != nil {
 		return p.die(cli.ExitFatal, "unable to chdir", err)
 	}
-	c.Dir = "."
 	c.Report = func(r svscan.Report) { report(env, r) }
 	c.Orders = map[os.Signal]svscan.Order{
 		syscall.SIGTERM:  svscan.OrderStop,
@@ -142,7 +144,7 @@ func Svscan(env *cli.Env, args []string) int {
 		case ok && root(err) == unix.EAGAIN:
 			return p.die(cli.ExitUsage, "another instance of s6-svscan is already running on the same directory", nil)
 		case ok:
-			return p.die(cli.ExitFatal, "unable to "+step.Verb+" "+strings.TrimPrefix(step.File, "./"), err)
+			return p.die(cli.ExitFatal, "unable to "+step.Verb+" "+strings.TrimPrefix(step.File, c.Dir+"/"), err)
 		}
 		return p.die(cli.ExitFatal, "unable to begin", err)
 	}
@@ -151,6 +153,10 @@ func Svscan(env *cli.Env, args []string) int {
 		unix.Close(notify)
 	}
 	code := s.Run()
+	if err := unix.Chdir(c.Dir); err != nil {
+		p.warn("unable to chdir to "+c.Dir, err)
+		return cli.ExitFatal
+	}
 	finish := controlDir + "/finish"
 	if err := syscall.Exec(finish, []string{finish}, os.Environ()); err != unix.ENOENT {
 		p.warn("unable to exec finish script "+finish, err)
