@@ -103,11 +103,11 @@ func (w *waiter) wait(dirs []string, g goal, begin func() int) int {
 		reached, failed := 0, 0
 		for i := range w.states {
 			s := &w.states[i]
-			s.was = s.was || !s.up && (!g.ready || s.ready)
+			s.note(g)
 			switch {
 			case s.failed:
 				failed++
-			case s.up == g.up && (!g.ready || s.ready) && (!g.again || s.was):
+			case s.reached(g):
 				reached++
 			}
 		}
@@ -127,19 +127,25 @@ func (w *waiter) wait(dirs []string, g goal, begin func() int) int {
 	}
 }
 
+func (s *state) reached(g goal) bool {
+	return s.up == g.up && (!g.ready || s.ready) && (!g.again || s.was)
+}
+
+// note notes that it is down.
+func (s *state) note(g goal) { s.was = s.was || !s.up && (!g.ready || s.ready) }
+
 // hear takes an event in, unless the service is as it should be already: what comes
 // behind that in one batch does not count.
 func (s *state) hear(event byte, g goal) {
 	switch {
-	case s.failed, s.up == g.up && (!g.ready || s.ready) && (!g.again || s.was):
+	case s.failed, s.reached(g):
 	case event == 'O' && !g.up, event == 's':
 	case event == 'O', event == 'x':
 		s.failed = true
 	default:
-		i := strings.IndexByte("dDuU", event)
-		if i >= 0 {
+		if i := strings.IndexByte("dDuU", event); i >= 0 {
 			s.up, s.ready = i >= 2, i&1 != 0
-			s.was = s.was || !s.up && (!g.ready || s.ready)
+			s.note(g)
 		}
 	}
 }

@@ -20,7 +20,7 @@ func someWill() *Will {
 		Phase: supervise.PhaseUp, Script: supervise.ScriptRun, PID: 77, Life: 3,
 	}
 	return &Will{
-		Home: 10, Socket: 12, Clients: []int{13, 14},
+		Home: 10, Socket: 12, ScanLock: 15, ScanFIFO: 16, Clients: []int{13, 14},
 		Entries: []Entry{
 			{
 				ID: servicedir.Identity{Dev: 1<<64 - 1, Ino: 2}, Name: "web \n\xff", Pipe: [2]int{20, 21}, Inode: 22,
@@ -33,6 +33,7 @@ func someWill() *Will {
 					Dir: 43, Home: -1, Theirs: -1, Lock: 44, Control: 45, OK: 46, State: alive,
 					Stranger: &Process{PID: 77, FD: 47, start: 99},
 					Ended:    true, End: 0x900,
+					Notify: 48, Changes: []byte("dD"), Deaths: []byte{0, 1, 255},
 				},
 			},
 		},
