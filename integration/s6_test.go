@@ -150,7 +150,14 @@ func TestReadinessElsewhere(t *testing.T) {
 			if err := s.control("a", "t"); err != nil {
 				t.Fatal(err)
 			}
-			l.hears(t, "d") // and then D where there is a pause
+			for deadline := time.Now().Add(patience); l.heard == ""; { // and then D where there is a pause
+				if err := l.Next(deadline, func(_ int, event byte) { l.heard += string(rune(event)) }); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if l.heard[0] != 'd' {
+				t.Errorf("heard %q", l.heard)
+			}
 			waitFile(t, s.path("a/supervise/death_tally"), func(c string) bool { return len(c) == status.TallySize })
 			if _, err := os.Stat(s.path("a/event/ftrig1:@400000006b00c11215949ebc:yyyyyy")); err == nil {
 				t.Error("the FIFO of somebody who does not listen is still there")
@@ -214,6 +221,30 @@ func TestS6Others(t *testing.T) {
 		}
 	}
 	p.stop()
+}
+
+// TestS6CatchAll: s6-svscan-log reads what all write, to the end.
+func TestS6CatchAll(t *testing.T) {
+	t.Parallel()
+	for whose, find := range map[string]func(testing.TB, string) string{"real": peer, "ours": ours} {
+		t.Run(whose, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, tree{
+				"scan/a/run!":             "#!/bin/sh\ntrap 'echo last; exit' TERM\necho first\necho >started\nwhile :; do sleep 0.05; done\n",
+				"scan/s6-svscan-log/run!": "#!/bin/sh\nexec cat <../../fifo >>../../caught\n",
+				"begin!":                  "#!/bin/sh\nmkfifo fifo\nexec " + find(t, "s6-svscan") + " -X 4 scan 4>&2 1<>fifo 2>&1\n",
+			})
+			p := s.svscan(s.path("begin"))
+			waitFile(t, s.path("scan/a/started"), something)
+			if got := s.run(peer(t, "s6-svscanctl"), "-t", "scan"); got != (result{}) {
+				t.Fatal(got)
+			}
+			p.wait()
+			if got := s.read("caught"); got != "first\nlast\n" {
+				t.Errorf("it has read %q", got)
+			}
+		})
+	}
 }
 
 // TestS6Dialect: svscan by another name is one of s6's as well.

@@ -63,6 +63,10 @@ type Config struct {
 	// when it is told to, or every ScanEvery, if that is set.
 	Commanded bool
 	ScanEvery time.Duration
+	// CatchAll is the name of the service that everybody writes to by a FIFO of its own: it
+	// ends last, and when it wants. Console, if set, is what is written to by then.
+	CatchAll string
+	Console  int
 	// One says that Dir is a single service directory: it is supervised with its log
 	// service, both or neither, until it is told to exit.
 	One bool

@@ -109,6 +109,7 @@ func (u *unit) readsAll(l *logService) {
 
 // drainLogService has it end when all others have, and it has read what they wrote.
 func (s *Scanner) drainLogService() {
+	s.dismissCatchAll()
 	if !s.stop || s.logService == nil || len(s.entries) != 1 {
 		return
 	}

@@ -19,6 +19,7 @@ type scanControl struct {
 	lock, fifo int
 	file       *os.File // the FIFO's
 	asked      bool     // to look for new directories in the next scan
+	alone      bool     // only Config.CatchAll is left
 }
 
 // Inherits tells whether another program has become this one, and left what it had.
@@ -105,6 +106,7 @@ func (s *Scanner) command(letter byte) {
 func (s *Scanner) stopAll() {
 	s.shutdown()
 	for _, e := range s.entries {
+		e.stop()
 		e.stopLog()
 	}
 }
@@ -204,5 +206,37 @@ func (s *Scanner) tellLeaving() {
 				_ = servicedir.Notify(x.unit.dir.Home, []byte{byte(supervise.ChangeGone)})
 			}
 		}
+	}
+}
+
+// isCatchAll tells whether an entry is the service that reads what the scanner and all
+// others write, by a FIFO of its own.
+func (s *Scanner) isCatchAll(e *entry) bool {
+	return s.k.config.CatchAll != "" && e.name == s.k.config.CatchAll && e.main.unit != nil
+}
+
+// dismissCatchAll lets it read to the end when all others are over: it has to be alone with
+// its FIFO, so we write elsewhere from then on.
+func (s *Scanner) dismissCatchAll() {
+	c := &s.k.config
+	if !s.stop || c.CatchAll == "" || s.control == nil || s.control.alone {
+		return
+	}
+	for _, e := range s.entries {
+		if !s.isCatchAll(e) || !e.main.up {
+			return
+		}
+	}
+	s.control.alone = true
+	s.k.reports.flush()
+	console := c.Console
+	if console <= 0 {
+		console, _ = unix.Open("/dev/null", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	}
+	for _, fd := range [...]int{1, 2} {
+		_ = unix.Dup3(console, fd, 0)
+	}
+	for _, e := range s.entries {
+		e.main.unit.Post(supervise.Event{Kind: supervise.EvDrain, At: e.main.unit.Now()})
 	}
 }

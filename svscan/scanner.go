@@ -882,7 +882,7 @@ func (s *Scanner) opened(u *unit, err error) {
 	if !e.present {
 		u.Post(supervise.Event{Kind: supervise.EvRemoved, At: u.Now()})
 	}
-	if (s.stop && !s.isLogService(e) || e.hungUp) && !u.log { // it was being opened when that came
+	if (s.stop && !s.isLogService(e) && !s.isCatchAll(e) || e.hungUp) && !u.log { // it was being opened when that came
 		u.Post(supervise.Event{Kind: supervise.EvShutdown, At: u.Now()})
 	}
 	s.advance(e)
@@ -1002,7 +1002,7 @@ func (s *Scanner) shutdown() {
 	s.limit()
 	s.tellStopping()
 	for _, e := range s.entries {
-		if !s.isLogService(e) || e.main.unit == nil {
+		if (!s.isLogService(e) || e.main.unit == nil) && !s.isCatchAll(e) {
 			e.stop()
 			s.drop(e)
 		}

@@ -497,8 +497,12 @@ func (u *unit) spawn(r *spawn.Request, p *spawn.Program, owner spawn.Owner) {
 	u.mu.Unlock()
 	r.Owner, r.Program, r.Dir = owner, p, u.place()
 	r.Stdin, r.Stdout, r.Notify = int(u.stdin), int(u.stdout.Load()), -1
+	r.Stderr = 0
 	if owner == spawn.Owner(u) {
 		r.Notify, r.At = u.notification()
+	}
+	if c := &u.k.config; c.Console > 0 && !u.log && u.name() == c.CatchAll {
+		r.Stderr = c.Console
 	}
 	r.Journal = -1
 	if owner == spawn.Owner(u) && u.dir.Journals() {

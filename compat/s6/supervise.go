@@ -87,15 +87,18 @@ const svscanUsage = "[ -c maxservices ] [ -t timeout ] [ -d notif ] [ -X console
 // working directory, and their log services, all in this process. New ones are looked for
 // when s6-svscanctl says so, or every TIMEOUT milliseconds. When it is told to end, it
 // stops them and executes .s6-svscan/finish, if that is there. An executable file
-// .s6-svscan/SIGTERM, and the like, runs in place of what the signal does. -c and -X are
-// of no consequence. USR2 without such a file has it become the program as it is now.
+// .s6-svscan/SIGTERM, and the like, runs in place of what the signal does. The service
+// s6-svscan-log ends last, when there is nothing more to read for it; what is written by
+// then goes to -X. -c is of no consequence. USR2 without such a file has it become the program as it is now.
 //
 // Exit: 0, or what finish exits with; 100 for wrong usage and if there is one already;
 // 111 when it could not begin.
 func Svscan(env *cli.Env, args []string) int {
 	p := base{env, "s6-svscan"}
 	o := options(args, "c:t:d:X:")
-	c := svscan.Config{Dir: ".", Dialect: supervise.S6, Patient: true, Control: controlDir, Commanded: true}
+	c := svscan.Config{
+		Dir: ".", Dialect: supervise.S6, Patient: true, Control: controlDir, Commanded: true, CatchAll: "s6-svscan-log",
+	}
 	notify := 0
 	for letter := o.Next(); letter != cli.End; letter = o.Next() {
 		n, ok := number(o.Arg)
@@ -116,6 +119,8 @@ func Svscan(env *cli.Env, args []string) int {
 				return p.die(cli.ExitUsage, "invalid notification fd", err)
 			}
 			notify = n
+		case 'X':
+			c.Console = n
 		}
 	}
 	if len(o.Args()) > 0 {

@@ -75,6 +75,7 @@ type Request struct {
 	Dir     int // working directory
 	Stdin   int // -1 inherits ours, likewise Stdout
 	Stdout  int
+	Stderr  int // 0 inherits ours
 	Notify  int // becomes NotifyAt in the child; -1 for none
 	At      int
 	Lock    *Passed // another, unless it is nil
@@ -263,12 +264,15 @@ func (s *Spawner) start(c *child, r *Request) {
 		defer s.giveBack(set)
 	}
 	for {
-		copying := !ok || s.copying.Load() || r.Sockets != nil
+		copying := !ok || s.copying.Load() || r.Sockets != nil || r.Stderr >= s.top
 		*c = child{
-			dir: r.Dir, fds: [3]int{r.Stdin, r.Stdout, -1}, extra: [extras]Passed{{r.Notify, r.At}, {-1, 0}},
+			dir: r.Dir, fds: [3]int{r.Stdin, r.Stdout, r.Stderr}, extra: [extras]Passed{{r.Notify, r.At}, {-1, 0}},
 			path: r.Program.path, argv: &r.Program.argv[0], env: &s.env[0],
 			limit: s.limit, ignored: s.ignored, session: r.Session, follow: r.Follow, group: r.Group,
 			journal: r.Journal, mark: r.Mark, handles: s.handles, leaf: leaf,
+		}
+		if r.Stderr == 0 {
+			c.fds[2] = -1
 		}
 		if r.Lock != nil {
 			c.extra[1] = *r.Lock
