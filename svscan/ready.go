@@ -1,6 +1,7 @@
 package svscan
 
 import (
+	"errors"
 	"strings"
 	"time"
 
@@ -29,6 +30,8 @@ type readiness struct {
 	answered    bool // the start is not under way any more
 	listened    bool // read is in the pump
 }
+
+var errSocketFD = errors.New("it is the number of a socket")
 
 // readyToken is the pump's token for that of the unit in the low half.
 const readyToken = 128 << 32
@@ -86,6 +89,9 @@ func (u *unit) offerReadiness() bool {
 	}
 	if err == nil && at >= u.k.fdLimit {
 		err = unix.EBADF
+	}
+	if err == nil && u.request.Sockets.Has(at) {
+		err = errSocketFD
 	}
 	if err != nil { // as if there was none
 		u.mu.Lock()

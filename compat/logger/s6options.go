@@ -3,6 +3,8 @@ package logger
 import (
 	"strings"
 	"time"
+
+	"upkeep/compat/cli"
 )
 
 // s6Options are what comes before the script.
@@ -38,7 +40,7 @@ func parseS6Options(args []string) (o s6Options, complaint string, ok bool) {
 					}
 					word, args = args[0], args[1:]
 				}
-				if value, ok = s6Number(word, 1<<31-1); !ok {
+				if value, ok = cli.Number(word, 1<<31-1); !ok {
 					return o, "", false
 				}
 				word = ""

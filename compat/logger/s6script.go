@@ -1,9 +1,9 @@
 package logger
 
 import (
-	"strconv"
 	"time"
 
+	"upkeep/compat/cli"
 	"upkeep/logwriter"
 )
 
@@ -94,32 +94,32 @@ func parseS6(args []string) (s s6Script, complaint string) {
 			continue
 		case 'n':
 			var n uint64
-			n, ok = s6Number(arg, 1<<32-1)
+			n, ok = cli.Number(arg, 1<<32-1)
 			now.dir.Keep = int(min(n, 1<<30)) + 1
 		case 's':
 			var n uint64
-			n, ok = s6Number(arg, 1<<32-1)
+			n, ok = cli.Number(arg, 1<<32-1)
 			now.dir.Size = int(min(max(n, 4096), 268435455))
 		case 'S':
-			now.dir.Total, ok = s6Number(arg, 1<<64-1)
+			now.dir.Total, ok = cli.Number(arg, 1<<64-1)
 		case 'l':
 			var n uint64
-			n, ok = s6Number(arg, 1<<32-1)
+			n, ok = cli.Number(arg, 1<<32-1)
 			if ok && n > uint64(now.dir.Size)/2 {
 				return s, "directive " + a + " conflicts with previous s directive"
 			}
 			now.dir.Margin = int(n)
 		case 'r':
 			var n uint64
-			n, ok = s6Number(arg, 1<<31-1)
+			n, ok = cli.Number(arg, 1<<31-1)
 			now.retry = time.Duration(n) * time.Millisecond
 		case 'E':
 			var n uint64
-			n, ok = s6Number(arg, 1<<32-1)
+			n, ok = cli.Number(arg, 1<<32-1)
 			now.alert = int(min(n, 1<<30))
 		case '^':
 			var n uint64
-			n, ok = s6Number(arg, 1<<32-1)
+			n, ok = cli.Number(arg, 1<<32-1)
 			now.status = int(min(n, 268435455)) // the original crashes with very large ones
 		case 'p':
 			now.prefix, ok = arg, true
@@ -153,13 +153,4 @@ func (s *s6Script) act(now *s6Word, op byte, arg string) {
 	w.op, w.arg = op, arg
 	s.words = append(s.words, w)
 	now.tai, now.iso = false, false
-}
-
-// s6Number reads a decimal number up to most.
-func s6Number(s string, most uint64) (uint64, bool) {
-	if s == "" || s[0] < '0' || s[0] > '9' {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(s, 10, 64)
-	return n, err == nil && n <= most
 }

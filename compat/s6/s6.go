@@ -8,7 +8,6 @@ package s6
 
 import (
 	"errors"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,8 +30,8 @@ func options(args []string, letters string) cli.Options {
 
 // number reads decimal digits that fill 32 bits at most.
 func number(s string) (int, bool) {
-	n, err := strconv.ParseUint(s, 10, 32)
-	return int(n), err == nil && s[0] != '+'
+	n, ok := cli.Number(s, 1<<32-1)
+	return int(n), ok
 }
 
 // base is a program that says something.

@@ -48,6 +48,11 @@ func (s *Spawner) Sockets(fds []int, names []string) (*Sockets, error) {
 	return p, nil
 }
 
+// Has tells whether a descriptor of the process is one of them.
+func (p *Sockets) Has(fd int) bool {
+	return p != nil && fd >= listen.First && fd < listen.First+len(p.fds)
+}
+
 func isListenVar(entry string) bool {
 	for _, v := range listenVars {
 		if strings.HasPrefix(entry, v) {
