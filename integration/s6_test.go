@@ -170,6 +170,28 @@ func TestReadinessElsewhere(t *testing.T) {
 	}
 }
 
+// TestEventsLater: a directory event counts from when it is there.
+func TestEventsLater(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, tree{"a/run!": "#!/bin/sh\nexec tracer\n"})
+	p := s.supervise(ours(t, "supervise"), "a")
+	waitLines(t, s.path("a/trace"), 1)
+	l := listenTo(t, s.path("a")) // which makes it
+	for l.heard == "" {
+		// It is not known when it was noticed.
+		was := waitStatus(t, s.path("a"), up)
+		if err := s.control("a", "t"); err != nil {
+			t.Fatal(err)
+		}
+		waitStatus(t, s.path("a"), upAnew(was.PID))
+		_ = l.Next(time.Now().Add(100*time.Millisecond), func(_ int, event byte) { l.heard += string(rune(event)) })
+	}
+	if !strings.HasPrefix("dDu", l.heard) {
+		t.Errorf("heard %q", l.heard)
+	}
+	p.stop()
+}
+
 // TestS6Deaf: a listener that does not read its FIFO holds nobody up.
 func TestS6Deaf(t *testing.T) {
 	t.Parallel()

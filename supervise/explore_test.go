@@ -150,7 +150,30 @@ func (w *world) act(before, m *Machine, a *Actions) error {
 			w.closed = true
 		}
 	}
+	if err := hears(m, a); err != nil {
+		return err
+	}
 	return w.agree(m)
+}
+
+// hears checks what listeners are told in one step: of the end of a process before that
+// nothing is left of it, of nothing after the end of all, and of no process that is not there.
+func hears(m *Machine, a *Actions) error {
+	told := ""
+	for _, x := range a.All() {
+		if x.Kind == Emit {
+			told += string(rune(x.Byte))
+		}
+	}
+	switch told {
+	case "", "d", "D", "dD", "OD", "x", "dx", "Dx", "dDx", "ODx", "O":
+		return nil
+	case "u", "U":
+		if m.alive() {
+			return nil
+		}
+	}
+	return fmt.Errorf("listeners are told %q in phase %v", told, m.Phase)
 }
 
 // agree checks the invariants of a state.
@@ -170,6 +193,8 @@ func (w *world) agree(m *Machine) error {
 		return fmt.Errorf("timed without a timer to bounce")
 	case m.Timed && (m.PID == 0 || m.Script != ScriptRun):
 		return fmt.Errorf("timed without run")
+	case m.Phase == PhaseReady && (!m.alive() || m.Script != ScriptRun):
+		return fmt.Errorf("ready, and run is not there")
 	case m.Phase == PhaseGone != w.closed:
 		return fmt.Errorf("gone and closed differ: %v", w.closed)
 	}

@@ -473,6 +473,7 @@ func (m *Machine) again(p *Policy, at Instant, a *Actions) {
 	}
 	if d <= 0 && !p.AnnounceDeaths {
 		// What is published next is the new pid: one write for both changes.
+		a.add(Action{Kind: Emit, Byte: byte(ChangeDownReady)})
 		m.start(p, at, a)
 		return
 	}

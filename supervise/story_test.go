@@ -25,7 +25,7 @@ var stories = map[string]story{
 		steps: []string{
 			"boot: spawn-run",
 			"started: announce up",
-			"+2s exit 0: down spawn-run", // one write for both changes of pid
+			"+2s exit 0: down D spawn-run", // one write for both changes of pid
 			"started: announce up",
 			"+300ms exit 1: down announce D arm-restart-700ms",
 			"+700ms restart: spawn-run",
@@ -74,7 +74,7 @@ var stories = map[string]story{
 	"daemontools: finish means nothing": {
 		dialect: Daemontools, facts: Facts{Finish: Present, Controls: Present},
 		steps: []string{
-			"boot: spawn-run", "started: announce up", "+5s exit 0: down spawn-run",
+			"boot: spawn-run", "started: announce up", "+5s exit 0: down D spawn-run",
 		},
 	},
 	"d during the start takes effect after it": {
@@ -318,7 +318,7 @@ var stories = map[string]story{
 	"held until its needs are met, then again when they go": {
 		dialect: Common,
 		steps: []string{
-			"boot: spawn-run", "started: announce up", "unmet:", "+2s exit 0: down announce",
+			"boot: spawn-run", "started: announce up", "unmet:", "+2s exit 0: down D announce",
 			"met: spawn-run",
 		},
 	},
@@ -351,7 +351,7 @@ var stories = map[string]story{
 	"permanent-status is no signal": {
 		dialect: Daemontools, tweak: func(p *Policy) { p.PermanentRun = 9 },
 		steps: []string{
-			"boot: spawn-run", "started: announce up", "+5s signal 9: down spawn-run", "started: announce up",
+			"boot: spawn-run", "started: announce up", "+5s signal 9: down D spawn-run", "started: announce up",
 			"+5s exit 9: down announce D",
 		},
 	},
@@ -360,7 +360,7 @@ var stories = map[string]story{
 		steps: []string{
 			"boot: spawn-run", "started: announce up",
 			"+9999ms exit 0: down announce D arm-restart-10s", "+10s restart: spawn-run", "started: announce up",
-			"+10s exit 0: down spawn-run", "started: announce up",
+			"+10s exit 0: down D spawn-run", "started: announce up",
 			// Whoever ended it.
 			"+2s control t: TERM announce", "signal 15: down announce D arm-restart-10s",
 			"control u: announce", "control d: disarm-restart announce D",
@@ -391,7 +391,7 @@ var stories = map[string]story{
 		steps: []string{
 			"boot: spawn-run", "started: announce up", "exit 1: down announce D", "changed:",
 			"control o: arm-restart-1s announce", "+1s restart: spawn-run", "started: announce up",
-			"control u: announce", "+5s exit 0: down spawn-run",
+			"control u: announce", "+5s exit 0: down D spawn-run",
 		},
 	},
 	"once, with down": {
@@ -415,7 +415,7 @@ var stories = map[string]story{
 			"boot: spawn-run", "started: announce up arm-bounce-1m0s",
 			"+1m timer bounce: arm-kill-10s TERM CONT announce",
 			"timer kill: KILL CONT arm-kill-5s",
-			"signal 9: disarm-kill down spawn-run", "started: announce up arm-bounce-1m0s",
+			"signal 9: disarm-kill down D spawn-run", "started: announce up arm-bounce-1m0s",
 			"+5s exit 0: disarm-bounce down announce D arm-restart-10s",
 		},
 	},
@@ -452,7 +452,7 @@ var stories = map[string]story{
 		dialect: Daemontools, facts: Facts{Content: 1}, tweak: tenSeconds,
 		steps: []string{
 			"boot: spawn-run", "started: announce up", "content 1:",
-			"+20s content 2: TERM CONT announce", "content 3:", "signal 15: down spawn-run", "started: announce up",
+			"+20s content 2: TERM CONT announce", "content 3:", "signal 15: down D spawn-run", "started: announce up",
 			"content 4: TERM CONT announce", "signal 15: down announce D arm-restart-10s", // the ten-second rule included
 			"+3s content 5: disarm-restart spawn-run", // but nobody has to wait with a definition that has no history
 			"content 6:", "started: announce up TERM CONT",
@@ -462,8 +462,8 @@ var stories = map[string]story{
 		dialect: Daemontools, facts: Facts{Content: 1},
 		steps: []string{
 			"boot: spawn-run", "started: announce up", "+2s lacking: TERM CONT announce", "lacking:",
-			"signal 15: down announce", "content 1: spawn-run", "started: announce up",
-			"+2s exit 0: down spawn-run", "lacking:", "started: announce up TERM CONT",
+			"signal 15: down D announce", "content 1: spawn-run", "started: announce up",
+			"+2s exit 0: down D spawn-run", "lacking:", "started: announce up TERM CONT",
 			"content 1:", "signal 15: down announce D arm-restart-1s", "lacking: disarm-restart announce",
 		},
 	},
@@ -471,7 +471,7 @@ var stories = map[string]story{
 		dialect: Daemontools, facts: Facts{Content: 1}, tweak: tenSeconds,
 		steps: []string{
 			"boot: spawn-run", "started: announce up", "+2s lacking: TERM CONT announce",
-			"signal 15: down announce", "+1s content 1: spawn-run", "started: announce up",
+			"signal 15: down D announce", "+1s content 1: spawn-run", "started: announce up",
 			"exit 0: down announce D arm-restart-10s", "lacking: disarm-restart announce", "content 1: spawn-run",
 		},
 	},
@@ -484,7 +484,7 @@ var stories = map[string]story{
 		steps: []string{
 			"boot: spawn-run", "started: announce up", "+2s exit 0: down announce D", "content-once 1:",
 			"content-once 2: spawn-run", "started: announce up", "content-once 3: TERM CONT announce",
-			"+2s signal 15: down spawn-run", "started: announce up", "+2s exit 0: down announce D",
+			"+2s signal 15: down D spawn-run", "started: announce up", "+2s exit 0: down announce D",
 		},
 	},
 	"depends: a wish for down stays": {

@@ -145,7 +145,7 @@ func (u *unit) listenReadiness() {
 	}
 	r, m := u.ext.ready, &u.state
 	switch {
-	case !r.answered || m.Life != r.life && int32(m.Life-r.life) < 0:
+	case !r.answered || int32(m.Life-r.life) < 0 || m.Asked && m.Life == r.life: // the machine has not heard of it
 	case m.PID == 0 || m.Life != r.life:
 		r.close()
 	default:
