@@ -69,18 +69,13 @@ func (p *listenerPipe) open() error {
 	}
 }
 
-// unique is six letters that nobody guesses.
+// unique is six letters that hardly anybody else has at the same time.
 func unique() string {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 	var b [6]byte
-	if _, err := unix.Getrandom(b[:], 0); err != nil {
-		n := time.Now().UnixNano()
-		for i := range b {
-			b[i] = byte(n >> (6 * i))
-		}
-	}
+	n := uint64(time.Now().UnixNano())*0x9e3779b97f4a7c15 + uint64(unix.Getpid())*0xbf58476d1ce4e5b9
 	for i := range b {
-		b[i] = letters[b[i]%64]
+		b[i] = letters[n>>(64-6*(i+1))&63]
 	}
 	return string(b[:])
 }

@@ -158,7 +158,7 @@ func (s *Scanner) divert(sig os.Signal) bool {
 	if err != nil {
 		return false
 	}
-	path := s.control.path + "/" + unix.SignalName(n)
+	path := s.control.path + "/" + servicedir.SignalName(int(n))
 	if unix.Faccessat(dir, path, unix.X_OK, 0) != nil {
 		unix.Close(dir)
 		return false

@@ -10,6 +10,7 @@ import (
 
 	"upkeep/compat/cli"
 	"upkeep/supervise"
+	"upkeep/supervise/servicedir"
 	"upkeep/supervise/status"
 	"upkeep/svc"
 )
@@ -52,7 +53,7 @@ func Svstat(env *cli.Env, args []string) int {
 		case 'n':
 			numeric = true
 		case 'o':
-			for word := range strings.SplitSeq(o.Arg, ",") {
+			for _, word := range strings.Split(o.Arg, ",") {
 				i := 0
 				for i < len(names) && (word == "" || !strings.HasPrefix(names[i], word)) {
 					i++
@@ -121,7 +122,7 @@ func (s *view) code() string { return strconv.Itoa(int(s.WaitStatus >> 8)) }
 func signalled(w supervise.WaitStatus) bool { return w.Signal() != 0 && w.Signal() != 127 }
 
 func signalName(n int) string {
-	if name := unix.SignalName(unix.Signal(n)); name != "" {
+	if name := servicedir.SignalName(n); name != "" {
 		return name
 	}
 	return strconv.Itoa(n)
@@ -140,26 +141,36 @@ func (s *view) since(t status.Stamp) string {
 }
 
 func (s *view) line() string {
-	var b strings.Builder
-	add := func(on bool, text ...string) {
-		for _, t := range text {
-			if on {
-				b.WriteString(t)
-			}
+	text := ""
+	isUp := up(&s.Record)
+	switch {
+	case isUp:
+		text = "up (pid " + strconv.Itoa(int(s.PID))
+	case signalled(s.last()):
+		text = "down (signal " + s.signal()
+	default:
+		text = "down (exitcode " + s.code()
+	}
+	text += ") " + s.since(s.Since) + " seconds"
+	wanted := s.Want == status.WantUp
+	for _, piece := range [...]struct {
+		text  string
+		shown bool
+	}{
+		{", normally down", isUp && s.down},
+		{", normally up", !isUp && !s.down},
+		{", paused", isUp && s.Paused},
+		{", want up", !isUp && wanted},
+		{", want down", isUp && !wanted},
+	} {
+		if piece.shown {
+			text += piece.text
 		}
 	}
-	isUp, ended := up(&s.Record), signalled(s.last())
-	add(isUp, "up (pid ", strconv.Itoa(int(s.PID)), ") ")
-	add(!isUp && ended, "down (signal ", s.signal(), ") ")
-	add(!isUp && !ended, "down (exitcode ", s.code(), ") ")
-	add(true, s.since(s.Since), " seconds")
-	add(isUp && s.down, ", normally down")
-	add(!isUp && !s.down, ", normally up")
-	add(isUp && s.Paused, ", paused")
-	add(!isUp && s.Want == status.WantUp, ", want up")
-	add(isUp && s.Want != status.WantUp, ", want down")
-	add(s.Ready, ", ready ", s.since(s.ReadySince), " seconds")
-	return b.String() + "\n"
+	if s.Ready {
+		text += ", ready " + s.since(s.ReadySince) + " seconds"
+	}
+	return text + "\n"
 }
 
 func (s *view) field(name string) string {

@@ -117,6 +117,15 @@ func signalNumber(text string) int {
 	return 0
 }
 
+// SignalName is the name of a signal, with SIG, or empty.
+func SignalName(n int) string {
+	names := strings.Fields(signalNames)
+	if n < 1 || n > len(names) {
+		return ""
+	}
+	return "SIG" + names[n-1]
+}
+
 // line is the first line of a small file, without blanks around it. ok is false where
 // there is none.
 func line(dir int, name string) (text string, ok bool, err error) {
