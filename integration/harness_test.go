@@ -61,6 +61,8 @@ func TestMain(m *testing.M) {
 		refuse(os.Args[1:])
 	case "answerer":
 		answerer()
+	case "speaker":
+		speaker(os.Args[1:])
 	}
 	code, err := work(m)
 	if err != nil {
@@ -99,7 +101,7 @@ func work(m *testing.M) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	for _, name := range []string{"tracer", "scribe", "keeper", "refuse", "answerer"} {
+	for _, name := range []string{"tracer", "scribe", "keeper", "refuse", "answerer", "speaker"} {
 		if err := os.Symlink(self, filepath.Join(workshop, name)); err != nil {
 			return 1, err
 		}

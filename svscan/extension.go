@@ -13,7 +13,7 @@ import (
 // extension is what a unit has in addition whose directory has files that say how it is to
 // be run otherwise. Unless said otherwise it belongs to who does the unit's disk jobs.
 type extension struct {
-	said    [2][]string // of the files of the policy, and of what it depends on
+	said    [3][]string // of the files of the policy, of what it depends on, and needs
 	depends bool        // there are files that the service depends on
 	content uint64      // of these
 	lacking bool        // one of them cannot be read
@@ -22,6 +22,9 @@ type extension struct {
 	// The rest is under the unit's mu.
 
 	settling bool // they will be looked at
+	notes    []announcement
+	needs    *needs
+	unfit    error // why run could not be executed the last time somebody wanted to know
 	ready    *readiness
 	events   bool   // there is a directory of events
 	deaths   []byte // that are to be recorded

@@ -24,6 +24,7 @@ type home struct {
 	dir    int
 	socket int
 	file   *os.File // the socket's
+	events *os.File // EventsSocket's, or nil
 }
 
 func openHome(at string) *home {
@@ -86,8 +87,20 @@ func openListener(dir int, at, name string, kind int) (int, error) {
 // request or when that does not come.
 func (h *home) serve(s *Scanner) {
 	h.file = os.NewFile(uintptr(h.socket), "control")
+	accept(h.file, s.attend)
+	fd, err := openListener(h.dir, h.at, EventsSocket, unix.SOCK_STREAM)
+	if err != nil {
+		s.k.report(Warning, "", "create", h.at+"/"+EventsSocket, err)
+		return
+	}
+	h.events = os.NewFile(uintptr(fd), "events")
+	accept(h.events, s.attendReader)
+}
+
+// accept attends to the clients of a socket until it is closed.
+func accept(file *os.File, attend func(fd int)) {
 	go func() {
-		conn, err := h.file.SyscallConn()
+		conn, err := file.SyscallConn()
 		for err == nil {
 			fd := -1
 			var refused error
@@ -98,7 +111,7 @@ func (h *home) serve(s *Scanner) {
 			switch {
 			case err != nil:
 			case refused == nil:
-				go s.attend(fd)
+				go attend(fd)
 			case refused == unix.EMFILE, refused == unix.ENFILE, refused == unix.ENOMEM, refused == unix.ENOBUFS:
 				time.Sleep(pollEvery) // the client waits as long
 			}
@@ -123,6 +136,12 @@ func newClient(fd int) *client {
 	return &client{fd, os.NewFile(uintptr(fd), "client")}
 }
 
+// may tells whether the client has the right to command us.
+func (c *client) may() bool {
+	cred, err := unix.GetsockoptUcred(c.fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	return err == nil && (cred.Uid == 0 || int(cred.Uid) == unix.Geteuid())
+}
+
 // answer sends a line and ends the connection.
 func (c *client) answer(text string) {
 	c.say(text)
@@ -138,8 +157,7 @@ func (c *client) say(text string) {
 // attend reads a client's request and passes it on.
 func (s *Scanner) attend(fd int) {
 	c := newClient(fd)
-	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
-	if err != nil || cred.Uid != 0 && int(cred.Uid) != unix.Geteuid() {
+	if !c.may() {
 		c.answer("permission denied")
 		return
 	}
@@ -156,6 +174,10 @@ func (s *Scanner) attend(fd int) {
 	line, _, _ := strings.Cut(string(request), "\n")
 	word, rest, _ := strings.Cut(line, " ")
 	switch word {
+	case "do":
+		s.attendOrder(c, rest, string(request[len(line)+1:]))
+	case "ping":
+		c.answer(understood)
 	case "upgrade":
 		s.post(message{kind: msgUpgrade, upgrade: &upgrade{program: rest, clients: []*client{c}}})
 	default:
@@ -171,6 +193,10 @@ func (h *home) close() {
 	if h.file != nil {
 		h.file.Close()
 		h.socket = -1
+	}
+	if h.events != nil {
+		_ = unix.Unlinkat(h.dir, EventsSocket, 0)
+		h.events.Close()
 	}
 	for _, fd := range []int{h.socket, h.dir} {
 		if fd >= 0 {

@@ -160,6 +160,7 @@ type kernel struct {
 
 	keeper   atomic.Pointer[keeper.Client]
 	sockets  atomic.Pointer[sockets] // of a service that is supervised alone
+	hub      hub
 	logs     stillness
 	logDisks map[uint64]*disk // by number; under mu
 	scripts  scripts

@@ -42,7 +42,7 @@ func (s *Scanner) queue(e *entry) {
 
 // heldBack tells whether the machine of a unit is to wait for its turn.
 func (u *unit) heldBack(m *supervise.Machine) bool {
-	return u.entry != nil && !u.log && u.entry.place != nil && m.Life == 0
+	return u.entry != nil && !u.log && (u.entry.place != nil && m.Life == 0 || u.needed() != nil)
 }
 
 // takeTurn is for a unit that has just been opened.
@@ -65,7 +65,7 @@ func (s *Scanner) moveUp() {
 			e := s.line[n]
 			if e.main.up && !e.place.released {
 				e.place.released = true
-				e.main.unit.Post(supervise.Event{Kind: supervise.EvNeeds, Flag: true, At: e.main.unit.Now()})
+				s.weigh(e)
 			}
 			if !e.passed() {
 				s.line[kept] = e
@@ -104,7 +104,7 @@ func (e *entry) passed() bool {
 	}
 	switch m.Phase {
 	case supervise.PhaseHeld:
-		return e.place.released && (m.Facts.Lacking || m.Loaded)
+		return e.place.released // and something else holds it
 	case supervise.PhaseStarting:
 		return m.Slow && !e.place.Waits
 	case supervise.PhaseDown:

@@ -36,35 +36,37 @@ type Scanner struct {
 	box  *mailbox[message]
 	tree *watch.Tree // nil: polled
 
-	entries    map[servicedir.Identity]*entry
-	names      map[string]string // what was said of names that are no services
-	scanDir    servicedir.Identity
-	serial     uint32
-	scanned    time.Time
-	stop       bool
-	adopting   bool     // so far, only what a former scanner left behind is taken up
-	inheriting bool     // so far, only what the program that we were left is taken up
-	upgrading  *upgrade // whose program is being checked
-	program    string   // that we were started as
-	home       *home
-	control    *scanControl // nil: there is none
-	caught     chan os.Signal
-	fenced     atomic.Pointer[chan struct{}] // closed by fenceSignal
-	opening    int                           // units that were started and did not answer yet
-	full       bool                          // out of descriptors, and said so
-	frail      bool                          // log pipes cannot be opened both ways, and said so
-	promised   int                           // descriptors that units and pipes have or will have
-	unread     string                        // what was said of the scan directory
-	linked     map[string]*entry             // whom the names in the state directory lead to
-	manager    *manager
-	left       bool  // without stopping anything
-	bequeathed bool  // everything
-	patience   int   // with what is being opened, before that
-	fault      error // why One could not begin
-	keeping    keeping
-	logService *logService
-	ending     ending
-	line       []*entry // in the order of their ranks, as long as others wait for them
+	entries      map[servicedir.Identity]*entry
+	names        map[string]string // what was said of names that are no services
+	scanDir      servicedir.Identity
+	serial       uint32
+	scanned      time.Time
+	stop         bool
+	adopting     bool     // so far, only what a former scanner left behind is taken up
+	inheriting   bool     // so far, only what the program that we were left is taken up
+	upgrading    *upgrade // whose program is being checked
+	program      string   // that we were started as
+	home         *home
+	control      *scanControl // nil: there is none
+	caught       chan os.Signal
+	fenced       atomic.Pointer[chan struct{}] // closed by fenceSignal
+	opening      int                           // units that were started and did not answer yet
+	full         bool                          // out of descriptors, and said so
+	frail        bool                          // log pipes cannot be opened both ways, and said so
+	promised     int                           // descriptors that units and pipes have or will have
+	unread       string                        // what was said of the scan directory
+	linked       map[string]*entry             // whom the names in the state directory lead to
+	manager      *manager
+	left         bool  // without stopping anything
+	bequeathed   bool  // everything
+	patience     int   // with what is being opened, before that
+	fault        error // why One could not begin
+	keeping      keeping
+	logService   *logService
+	bornDown     bool // what is met now is not to be started
+	needsWatcher *needsWatcher
+	ending       ending
+	line         []*entry // in the order of their ranks, as long as others wait for them
 
 	settled *time.Timer // trims when no service was added for a while
 	again   *time.Timer // the next scan that is due, if any
@@ -74,17 +76,18 @@ type Scanner struct {
 // entry is one directory of the scan directory, known by device and inode. Its
 // name is the one met in the last scan.
 type entry struct {
-	scanner *Scanner
-	id      servicedir.Identity
-	name    string
-	seen    uint32
-	present bool
-	hungUp  bool // a HUP came while it was not present: it is to end
-	ended   bool // nobody had the log pipe for writing when it was found
-	main    slot
-	log     slot
-	pipe    [2]int // the log pipe, to read and to write to, or -1
-	inode   uint64 // of the pipe
+	scanner  *Scanner
+	id       servicedir.Identity
+	name     string
+	seen     uint32
+	present  bool
+	stopping bool // with everything, and it was told so
+	hungUp   bool // a HUP came while it was not present: it is to end
+	ended    bool // nobody had the log pipe for writing when it was found
+	main     slot
+	log      slot
+	pipe     [2]int // the log pipe, to read and to write to, or -1
+	inode    uint64 // of the pipe
 
 	// scriptAt is the service directory where the log service is encore's script, else 0.
 	scriptAt int
@@ -163,12 +166,14 @@ type message struct {
 	code    int
 	stop    bool
 	letter  byte
+	call    func()
 }
 
 type messageKind uint8
 
 const (
 	msgScan      messageKind = iota // something changed
+	msgCall                         // do call
 	msgOpened                       // unit is open, or err says why not
 	msgClosed                       // unit is over
 	msgHangup                       // scan, and drop what is gone
@@ -298,6 +303,7 @@ func (s *Scanner) Run() (code int) {
 		s.tellLeaving()
 	}
 	s.leaveKeeper()
+	s.k.hub.close()
 	if s.home != nil {
 		s.home.close()
 	}
@@ -335,6 +341,8 @@ func (s *Scanner) handle(m message) (scan bool) {
 	switch m.kind {
 	case msgScan:
 		return true
+	case msgCall:
+		m.call()
 	case msgHangup:
 		s.hangup()
 		if f := s.k.config.Rescanned; f != nil {
@@ -793,6 +801,7 @@ func (s *Scanner) openFailed(e *entry, err error) {
 	if e.main.fails(err) {
 		s.k.report(Warning, "", "open", e.name, err)
 	}
+	e.told(noteFault, err.Error())
 }
 
 // start makes a unit. Its directory is opened where that may block, unless it was
@@ -800,7 +809,7 @@ func (s *Scanner) openFailed(e *entry, err error) {
 func (s *Scanner) start(e *entry, x *slot, fd int, name string, first bool, left *handoff.Unit) {
 	u := newUnit(s.k, e, fd, name)
 	u.left = left
-	u.log, u.fresh = x == &e.log, !first
+	u.log, u.fresh, u.bornDown = x == &e.log, !first, s.bornDown
 	if u.log {
 		u.stdin = int32(e.pipe[0])
 		u.pipe.Store(e.inode)
@@ -866,6 +875,7 @@ func (s *Scanner) opened(u *unit, err error) {
 				s.k.report(Fatal, u.name(), "supervise", u.name(), err)
 			}
 		}
+		e.told(noteFault, faultText(err))
 		s.scanAt(x.retry())
 		e.present = e.present && !s.k.config.Heir
 		s.advance(e)
@@ -875,6 +885,7 @@ func (s *Scanner) opened(u *unit, err error) {
 	}
 	x.up = true
 	x.well()
+	u.toldBegun()
 	s.takeTurn(u)
 	defer s.moveUp()
 	s.settled.Reset(settleAfter)
@@ -921,6 +932,9 @@ func (s *Scanner) closed(u *unit) {
 	s.mirrorWithoutLog(u)
 	s.advance(e)
 	s.drop(e)
+	if s.stop && !u.log {
+		s.stopInOrder()
+	}
 	s.moveUp()
 }
 
@@ -1001,12 +1015,7 @@ func (s *Scanner) shutdown() {
 	s.manager.stops("stopping all services")
 	s.limit()
 	s.tellStopping()
-	for _, e := range s.entries {
-		if (!s.isLogService(e) || e.main.unit == nil) && !s.isCatchAll(e) {
-			e.stop()
-			s.drop(e)
-		}
-	}
+	s.stopInOrder()
 	s.drainLogService()
 }
 
@@ -1057,6 +1066,7 @@ func (s *Scanner) drop(e *entry) {
 	e.closeSockets()
 	e.forgetScript()
 	delete(s.entries, e.id)
+	e.told(noteRemoved, "")
 	s.drainLogService()
 	s.unmirror(e)
 }

@@ -30,6 +30,7 @@ type unit struct {
 	builtin   bool // its logger is to write the log; under mu
 	writes    bool // the start under way is its; likewise
 	begun     bool // the first start was asked for; likewise
+	bornDown  bool // it begins as with a file down
 	endTries  int8
 	lockTries int8
 	letter    byte                   // whose control script is asked for
@@ -77,6 +78,7 @@ type unit struct {
 	lastLen  uint8
 	stat     uint16 // what stat says, packed
 	pid      uint32 // what pid says
+	ordinal  uint32 // of the last announcement
 	texted   bool
 	starts   uint8                // requests that are not answered
 	broken   bool                 // something panicked: to be taken over anew
@@ -212,6 +214,7 @@ func (u *unit) write(level int) {
 	}
 	if todo&jobPolicy != 0 {
 		u.lookForPolicy()
+		u.lookForNeeded()
 	}
 	if todo&jobDepends != 0 {
 		u.lookAtDepends()
@@ -295,6 +298,7 @@ func (u *unit) open() {
 	u.lookForNeeds()
 	u.lookForPolicy()
 	u.lookAtDepends()
+	u.lookForNeeded()
 	u.lookForEvents()
 	if err := u.takeOver(left); err != nil {
 		u.k.detach(u)
@@ -363,6 +367,7 @@ func (u *unit) facts() supervise.Facts {
 	if x := u.ext; x != nil {
 		f.Content, f.Lacking = x.content, x.lacking
 	}
+	f.Down = f.Down || u.bornDown
 	return f
 }
 
@@ -376,6 +381,8 @@ func (u *unit) entryChanged(name string) {
 		j = jobFacts
 	case "depends":
 		j = jobDepends
+	case servicedir.NeedsName:
+		j = jobPolicy
 	case "cgroup", "lock-fd", servicedir.ListenName, servicedir.LogScriptName, "notify", "no-setsid", servicedir.EventDir:
 		j = jobNeeds
 	case "notification-fd":
@@ -593,6 +600,7 @@ func (u *unit) notStarted(err error, exec bool, at time.Time) {
 	u.mu.Unlock()
 	if err != nil {
 		u.reportStart(err, exec)
+		u.noteUnfit(err)
 	}
 	u.lockAnswered()
 	ev := supervise.Event{Kind: supervise.EvStartFailed, Exec: exec, At: u.k.instant(at)}
@@ -707,6 +715,7 @@ func (u *unit) Announce(m *supervise.Machine) {
 	u.mu.Lock()
 	was := u.state
 	u.state = *m
+	u.note(&was, m)
 	abandon := (m.Exiting || m.Want == status.WantDown) && u.abandonStart()
 	if m.PID != 0 {
 		u.faults[u.script], u.fresh, u.busy = 0, false, false
@@ -910,6 +919,7 @@ func (u *unit) writeStatus() {
 	}
 	if changes != nil || u.ext != nil {
 		u.tell(changes)
+		u.tellHub()
 	}
 }
 

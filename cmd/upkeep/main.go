@@ -62,10 +62,13 @@ func run(env *cli.Env, args []string) int {
 		return upgradeScanner(env, args[1:])
 	default:
 		a := find(name)
-		if a == nil {
-			return usage(env)
+		if a != nil {
+			return a(env, args[1:])
 		}
-		return a(env, args[1:])
+		if code, ok := manage(env, args[1:]); ok {
+			return code
+		}
+		return usage(env)
 	}
 }
 

@@ -85,31 +85,42 @@ var (
 	errLost = errors.New("the new program has lost the connection")
 )
 
-// ask sends a request to the svscan of a directory and returns its answer.
-func ask(dir, request string) (answer string, err error) {
+// dial connects to a socket of the svscan of a directory.
+func dial(dir, name string) (fd int, err error) {
 	at, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return "", err
+		return -1, err
 	}
 	defer unix.Close(at)
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+		return -1, err
+	}
+	err = unix.Connect(fd, &unix.SockaddrUnix{Name: "/proc/self/fd/" + strconv.Itoa(at) + "/" + name})
+	if err == unix.ENOENT {
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: dir + "/" + name})
+	}
+	// Who can write to the directory could have put a socket of his own there.
+	var cred *unix.Ucred
+	if err == nil {
+		cred, err = unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}
+	if err == nil && cred.Uid != 0 && int(cred.Uid) != unix.Geteuid() && unix.Geteuid() != 0 {
+		err = unix.EPERM
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// ask sends a request to the svscan of a directory and returns its answer.
+func ask(dir, request string) (answer string, err error) {
+	fd, err := dial(dir, svscan.HomeSocket)
 	if err != nil {
 		return "", err
 	}
 	defer unix.Close(fd)
-	err = unix.Connect(fd, &unix.SockaddrUnix{Name: "/proc/self/fd/" + strconv.Itoa(at) + "/" + svscan.HomeSocket})
-	if err == unix.ENOENT {
-		err = unix.Connect(fd, &unix.SockaddrUnix{Name: dir + "/" + svscan.HomeSocket})
-	}
-	if err != nil {
-		return "", err
-	}
-	// Who can write to the directory could have put a socket of his own there.
-	if cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED); err != nil {
-		return "", err
-	} else if cred.Uid != 0 && int(cred.Uid) != unix.Geteuid() && unix.Geteuid() != 0 {
-		return "", unix.EPERM
-	}
 	socket := cli.FD(fd)
 	if _, err := socket.WriteString(request + "\n"); err != nil {
 		return "", err
@@ -117,6 +128,9 @@ func ask(dir, request string) (answer string, err error) {
 	b, n := make([]byte, 4096), 0
 	for n < len(b) {
 		m, err := socket.Read(b[n:])
+		if err == unix.ECONNRESET {
+			break // as if it had ended before it got the request
+		}
 		if err != nil {
 			return "", err
 		}

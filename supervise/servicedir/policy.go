@@ -62,7 +62,7 @@ func setPolicy(p *supervise.Policy, name, text string) error {
 	switch name {
 	case "down-signal":
 		if !ok {
-			n = signalNumber(text)
+			n = SignalNumber(text)
 		}
 		if n < 1 || n > 64 {
 			return ErrSignal
@@ -106,9 +106,9 @@ func setPolicy(p *supervise.Policy, name, text string) error {
 const signalNames = "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT " +
 	"CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS"
 
-// signalNumber is the number of a signal's name with or without SIG, in any letter case
+// SignalNumber is the number of a signal's name with or without SIG, in any letter case
 // (s6.md, section 2).
-func signalNumber(text string) int {
+func SignalNumber(text string) int {
 	for i, name := range strings.Fields(signalNames) {
 		if strings.EqualFold(text, name) || strings.EqualFold(text, "SIG"+name) {
 			return i + 1

@@ -109,14 +109,15 @@ func Lines(rows []Row, now status.Stamp, width int) []string {
 			pid = strconv.FormatUint(uint64(r.PID), 10)
 		}
 		if r.State != Gone {
-			age, wish = span(now.Sec-r.Since.Sec), wishOf(r.Want)
+			age, wish = span(now.Sec-r.Since.Sec), Wish(r.Want)
 		}
 		lines = append(lines, line(printable(r.Service), string(r.State), pid, age, strconv.FormatInt(int64(r.Restarts), 10), wish))
 	}
 	return lines
 }
 
-func wishOf(w status.Want) string {
+// Wish is a word for what is wanted.
+func Wish(w status.Want) string {
 	switch w {
 	case status.WantUp:
 		return "up"
