@@ -16,6 +16,7 @@
 package integration
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -33,6 +34,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"upkeep/integration/shipped"
 )
 
 // patience is for what happens within a second or two unless the machine is
@@ -117,16 +120,17 @@ var build = sync.OnceValues(func() (bin string, err error) {
 		return "", err
 	}
 	program := filepath.Join(bin, "upkeep")
-	args, cgo := []string{"build", "-trimpath", "-o", program}, "CGO_ENABLED=0"
 	if raceEnabled {
-		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
-	}
-	compile := exec.Command("go", append(args, "../cmd/upkeep")...)
-	compile.Env = append(os.Environ(), cgo)
-	for _, c := range []*exec.Cmd{compile, exec.Command(program, "--link", bin)} {
+		c := exec.Command("go", "build", "-trimpath", "-race", "-o", program, "../cmd/upkeep")
+		c.Env = append(os.Environ(), "CGO_ENABLED=1")
 		if out, err := c.CombinedOutput(); err != nil {
 			return "", fmt.Errorf("%s: %w\n%s", c, err, out)
 		}
+	} else if err := shipped.Build(context.Background(), program); err != nil {
+		return "", err
+	}
+	if out, err := exec.Command(program, "--link", bin).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("--link: %w\n%s", err, out)
 	}
 	return bin, nil
 })

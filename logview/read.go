@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"upkeep/supervise/status"
@@ -80,7 +79,6 @@ func (l *Log) list() (list []file, current *os.File, err error) {
 		}
 		list = append(list, file{e.Name(), f, at})
 	}
-	slices.SortFunc(list, func(a, b file) int { return strings.Compare(a.name, b.name) })
 	if current != nil {
 		list = append(list, file{"current", current, time.Now()})
 	}

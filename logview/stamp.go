@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"upkeep/internal/clock"
 	"upkeep/supervise/status"
 )
 
@@ -41,10 +42,8 @@ func cutStamp(line []byte, s6 bool) (at time.Time, rest []byte, ok bool) {
 	for end < len(line) && line[end] >= '0' && line[end] <= '9' {
 		end++
 	}
-	text := []byte(string(line[:end]))
-	text[10] = ' '
-	at, err := time.ParseInLocation("2006-01-02 15:04:05.999999999", string(text), zone)
-	if err != nil {
+	at, ok = clock.Parse(string(line[:end]), "_T ", zone)
+	if !ok {
 		return time.Time{}, line, false
 	}
 	return at, bytes.TrimPrefix(line[end:], []byte(gap)), true
@@ -87,28 +86,27 @@ func ParseSince(text string, now time.Time) (time.Time, error) {
 	if days, rest, ok := strings.Cut(text, "d"); ok {
 		n, err := strconv.ParseUint(days, 10, 16)
 		d := time.Duration(0)
-		if err == nil && rest != "" {
-			d, err = time.ParseDuration(rest)
+		ok := true
+		if rest != "" {
+			d, ok = clock.Span(rest)
 		}
-		if err == nil && d >= 0 {
+		if err == nil && ok {
 			return now.AddDate(0, 0, -int(n)).Add(-d), nil
 		}
 	}
-	if d, err := time.ParseDuration(text); err == nil && d >= 0 && text != "0" {
+	if d, ok := clock.Span(text); ok {
 		return now.Add(-d), nil
 	}
-	for _, layout := range []string{
-		"2006-01-02", "2006-01-02 15:04", "2006-01-02 15:04:05", "2006-01-02T15:04:05", "2006-01-02T15:04:05Z07:00",
-	} {
-		if at, err := time.ParseInLocation(layout, text, now.Location()); err == nil {
-			return at, nil
-		}
+	local, zone := text, now.Location()
+	if rest, ok := strings.CutSuffix(text, "Z"); ok {
+		local, zone = rest, time.UTC
 	}
-	for _, layout := range []string{"15:04", "15:04:05"} {
-		if at, err := time.Parse(layout, text); err == nil {
-			y, m, d := now.Date()
-			return time.Date(y, m, d, at.Hour(), at.Minute(), at.Second(), 0, now.Location()), nil
-		}
+	if at, ok := clock.Parse(local, " T", zone); ok {
+		return at, nil
+	}
+	if d, ok := clock.TimeOfDay(text); ok {
+		y, m, day := now.Date()
+		return time.Date(y, m, day, int(d/time.Hour), int(d/time.Minute)%60, int(d/time.Second)%60, 0, now.Location()), nil
 	}
 	return time.Time{}, ErrSince
 }

@@ -3,6 +3,8 @@ package logwriter
 import (
 	"strconv"
 	"time"
+
+	"upkeep/internal/clock"
 )
 
 // labelLen is the length of a TAI64N label in text.
@@ -68,14 +70,13 @@ func LeapTAI64N() Stamp {
 // digits of their fraction, and a blank.
 func Seconds() Stamp {
 	return func(b []byte, now time.Time) []byte {
-		return append(decimals(strconv.AppendInt(b, now.Unix(), 10), now, 6), ' ')
+		return append(clock.Fraction(strconv.AppendInt(b, now.Unix(), 10), now, 6), ' ')
 	}
 }
 
-// Date is a stamp of decimal digits: layout, for time.Time.Format, is what comes
-// before the dot of the seconds' fraction, which has that many digits, at most nine, and
-// is followed by end.
-func Date(layout string, fraction int, end string, zone *time.Location) Stamp {
+// Date is a stamp of decimal digits: the date, sep and the time of day, with so many digits
+// of the seconds' fraction, at most nine, and end.
+func Date(sep byte, fraction int, end string, zone *time.Location) Stamp {
 	var (
 		second int64
 		text   []byte // of the last second, which most lines share
@@ -83,25 +84,10 @@ func Date(layout string, fraction int, end string, zone *time.Location) Stamp {
 	return func(b []byte, now time.Time) []byte {
 		now = now.In(zone)
 		if s := now.Unix(); text == nil || s != second {
-			second, text = s, now.AppendFormat(text[:0], layout)
+			second, text = s, clock.Append(text[:0], now, sep)
 		}
-		return append(decimals(append(b, text...), now, fraction), end...)
+		return append(clock.Fraction(append(b, text...), now, fraction), end...)
 	}
-}
-
-// decimals appends a dot and that many digits of the fraction of a second.
-func decimals(b []byte, now time.Time, digits int) []byte {
-	at := len(b)
-	b = append(b, ".000000000"[:1+digits]...)
-	n := now.Nanosecond()
-	for range 9 - digits {
-		n /= 10
-	}
-	for i := len(b) - 1; i > at; i-- {
-		b[i] = byte('0' + n%10)
-		n /= 10
-	}
-	return b
 }
 
 // Clock gives the times of the lines of a block, which grow. It looks at that of the

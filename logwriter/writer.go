@@ -203,7 +203,11 @@ func (w *Writer) Devices() []uint64 {
 			list = append(list, st.Dev)
 		}
 	}
-	slices.Sort(list)
+	for i := range list { // they are few: no sort for that in the program
+		for k := i; k > 0 && list[k] < list[k-1]; k-- {
+			list[k], list[k-1] = list[k-1], list[k]
+		}
+	}
 	return slices.Compact(list)
 }
 

@@ -239,7 +239,7 @@ func (n *note) json() []byte {
 		return n.line
 	}
 	b := jsontext.Number(make([]byte, 0, 256), "seq", int64(n.seq))
-	b = jsontext.String(b, "time", n.at.UTC().Format(time.RFC3339Nano))
+	b = jsontext.Time(b, "time", n.at)
 	b = jsontext.String(b, "event", n.what)
 	if n.name != "" {
 		b = jsontext.String(b, "service", n.name)
@@ -268,7 +268,7 @@ func (n *note) appendState(b []byte) []byte {
 		b = jsontext.Bool(b, "paused", true)
 	}
 	if n.what == noteIs {
-		b = jsontext.String(b, "since", time.Unix(0, m.Since).UTC().Format(time.RFC3339Nano))
+		b = jsontext.Time(b, "since", time.Unix(0, m.Since))
 	}
 	return jsontext.Number(b, "deaths", int64(m.Deaths))
 }

@@ -135,7 +135,7 @@ func (h *hub) number(n *note) []byte {
 // mark is a line about the stream itself.
 func (h *hub) mark(b []byte, what string, missed uint64) []byte {
 	b = jsontext.Number(b, "seq", int64(h.last.Load()))
-	b = jsontext.String(b, "time", time.Now().UTC().Format(time.RFC3339Nano))
+	b = jsontext.Time(b, "time", time.Now())
 	b = jsontext.String(b, "event", what)
 	if missed > 0 {
 		b = jsontext.Number(b, "missed", int64(missed))

@@ -1,9 +1,8 @@
 package main
 
 import (
-	"embed"
+	_ "embed"
 	"errors"
-	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -15,10 +14,19 @@ import (
 	"upkeep/svscan"
 )
 
-// demoTree is the scan directory of the demo.
-//
-//go:embed demo
-var demoTree embed.FS
+// The scan directory of the demo. An embed.FS would be 50 KB of the program.
+var (
+	//go:embed demo/clock/run
+	clockRun string
+	//go:embed demo/clock/log/run
+	clockLogRun string
+	//go:embed demo/flaky/run
+	flakyRun string
+	//go:embed demo/sleeper/run
+	sleeperRun string
+	//go:embed demo/spare/run
+	spareRun string
+)
 
 const demoSyntax = "upkeep demo [-t seconds]"
 
@@ -111,30 +119,25 @@ func demoIn(env *cli.Env, dir string, stop <-chan os.Signal, limit <-chan time.T
 	return 0
 }
 
-// unpack makes the scan directory. Modes are lost by embedding.
+// unpack makes the scan directory.
 func unpack(to string) error {
-	tree, err := fs.Sub(demoTree, "demo")
-	if err != nil {
-		return err
+	for _, f := range []struct {
+		path, content string
+		mode          os.FileMode
+	}{
+		{"clock/run", clockRun, 0o755}, {"clock/log/run", clockLogRun, 0o755}, {"flaky/run", flakyRun, 0o755},
+		{"sleeper/run", sleeperRun, 0o755}, {"spare/run", spareRun, 0o755}, {"spare/down", "", 0o644},
+	} {
+		path := filepath.Join(to, f.path)
+		err := os.MkdirAll(filepath.Dir(path), 0o755)
+		if err == nil {
+			err = os.WriteFile(path, []byte(f.content), f.mode)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return fs.WalkDir(tree, ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		place := filepath.Join(to, path)
-		if d.IsDir() {
-			return os.Mkdir(place, 0o755)
-		}
-		content, err := fs.ReadFile(tree, path)
-		if err != nil {
-			return err
-		}
-		mode := os.FileMode(0o644)
-		if d.Name() == "run" {
-			mode = 0o755
-		}
-		return os.WriteFile(place, content, mode)
-	})
+	return nil
 }
 
 func introduction(dir string) string {

@@ -2,7 +2,7 @@ package main
 
 import (
 	"os"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -96,7 +96,7 @@ func (m *manager) graph() int {
 			lines = append(lines, "\t"+strconv.Quote(name)+" -> "+strconv.Quote(other)+";\n")
 		}
 	}
-	sort.Strings(lines)
+	slices.Sort(lines)
 	if _, err := m.env.Stdout.WriteString("digraph needs {\n" + strings.Join(lines, "") + "}\n"); err != nil {
 		return cli.ExitFatal
 	}

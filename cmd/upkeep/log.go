@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"upkeep/compat/cli"
+	"upkeep/internal/clock"
 	"upkeep/logview"
 )
 
@@ -171,7 +172,8 @@ const (
 func (p *printer) print(l logview.Line) bool {
 	if l.Stamped {
 		p.colour(dim)
-		p.buf = l.At.Local().AppendFormat(p.buf, "2006-01-02 15:04:05.000000")
+		at := l.At.Local()
+		p.buf = clock.Fraction(clock.Append(p.buf, at, ' '), at, 6)
 		p.colour(plain)
 		p.buf = append(p.buf, ' ')
 	}

@@ -7,5 +7,5 @@ package main
 // anything else, before anything has been sent, they give way to the runtime and
 // the svc in compat/daemontools: other arguments, UPKEEP_DIALECT, any error.
 //
-// The program has to be linked for it, with -ldflags '-E _upkeep_start'; without
-// that it is only slower.
+// The program has to be linked for it, with -ldflags '-E _upkeep_start', as .ci/build
+// does it; without that it is only slower.

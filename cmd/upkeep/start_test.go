@@ -9,25 +9,22 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-)
 
-// shipped are the flags that the program is shipped with.
-const shipped = "-s -w -E _upkeep_start"
+	"upkeep/integration/shipped"
+)
 
 // TestEarlySvc runs svc as it is shipped, which does the plain case before the
 // runtime starts, and as it is without that: nobody may tell the difference.
 func TestEarlySvc(t *testing.T) {
 	t.Parallel()
 	bin := t.TempDir()
-	for name, flags := range map[string]string{"early": shipped, "plain": "-s -w"} {
-		if err := os.Mkdir(filepath.Join(bin, name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		build := exec.Command("go", "build", "-trimpath", "-ldflags", flags, "-o", filepath.Join(bin, name, "svc"), ".")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
+	if err := shipped.Build(t.Context(), filepath.Join(bin, "early", "svc")); err != nil {
+		t.Fatal(err)
+	}
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(bin, "plain", "svc"), ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, c := range []struct {
 		args string

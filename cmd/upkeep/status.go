@@ -56,7 +56,7 @@ func appendRows(b []byte, rows []table.Row) []byte {
 			b = jsontext.Number(b, "pid", int64(r.PID))
 		}
 		if r.State != table.Gone {
-			b = jsontext.String(b, "since", time.Unix(r.Since.Sec, int64(r.Since.Nsec)).UTC().Format(time.RFC3339Nano))
+			b = jsontext.Time(b, "since", time.Unix(r.Since.Sec, int64(r.Since.Nsec)))
 			b = jsontext.String(b, "want", table.Wish(r.Want))
 		}
 		b = jsontext.End(b)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"upkeep/compat/cli"
+	"upkeep/internal/clock"
 	"upkeep/supervise/servicedir"
 	"upkeep/svscan"
 )
@@ -175,8 +176,7 @@ func duration(text string, unit time.Duration) (time.Duration, bool) {
 	if n, err := strconv.ParseUint(text, 10, 31); err == nil {
 		return time.Duration(n) * unit, true
 	}
-	d, err := time.ParseDuration(text)
-	return d, err == nil && d >= 0
+	return clock.Span(text)
 }
 
 // step of a schedule for stopping: a signal, or else a time to wait.

@@ -157,7 +157,7 @@ func (w *s6Word) stamp(env *cli.Env) logwriter.Stamp {
 	}
 	tai, iso := logwriter.LeapTAI64N(), logwriter.Stamp(nil)
 	if w.iso {
-		iso = logwriter.Date("2006-01-02 15:04:05", 9, "  ", cli.Local(env))
+		iso = logwriter.Date(' ', 9, "  ", cli.Local(env))
 	}
 	return func(b []byte, now time.Time) []byte {
 		if w.tai {

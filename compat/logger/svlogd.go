@@ -186,9 +186,9 @@ func (p *svlogd) run(o svlogdOptions) int {
 	case o.stamps == 1:
 		rules.Stamp = logwriter.TAI64N()
 	case o.stamps == 2:
-		rules.Stamp = logwriter.Date("2006-01-02_15:04:05", 5, " ", time.UTC)
+		rules.Stamp = logwriter.Date('_', 5, " ", time.UTC)
 	case o.stamps > 2:
-		rules.Stamp = logwriter.Date("2006-01-02T15:04:05", 5, " ", time.UTC)
+		rules.Stamp = logwriter.Date('T', 5, " ", time.UTC)
 	}
 	w := logwriter.NewOutlets(rules, p.outlets(), p.host)
 	timer := time.AfterFunc(time.Hour, p.in.Interrupt)

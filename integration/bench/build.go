@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"upkeep/integration/shipped"
 )
 
 //go:embed helpers/*.c
@@ -37,7 +39,7 @@ func build(ctx context.Context, dir, given string) (p programs, err error) {
 	upkeep := given
 	if upkeep == "" {
 		upkeep = filepath.Join(raw, "upkeep")
-		if err := buildUpkeep(ctx, upkeep); err != nil {
+		if err := shipped.Build(ctx, upkeep); err != nil {
 			return p, err
 		}
 	}
@@ -89,16 +91,6 @@ func origin(given string) string {
 		return given
 	}
 	return "built from this source"
-}
-
-// buildUpkeep builds the release of the suite from the module around us.
-func buildUpkeep(ctx context.Context, to string) error {
-	c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w -E _upkeep_start", "-o", to, "upkeep/cmd/upkeep")
-	c.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := c.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build: %w: %s", err, strings.TrimSpace(string(out)))
-	}
-	return nil
 }
 
 // compile makes a static program of a C source of ours.

@@ -13,6 +13,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -24,6 +25,8 @@ import (
 	"syscall"
 	"time"
 	"unsafe"
+
+	"upkeep/integration/shipped"
 )
 
 func main() {
@@ -67,10 +70,8 @@ func bench(reps, lines, services int, only string) error {
 
 func build(dir string) error {
 	bin := filepath.Join(dir, "bin")
-	c := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(bin, "upkeep"), "upkeep/cmd/upkeep")
-	c.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := c.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w: %s", err, out)
+	if err := shipped.Build(context.Background(), filepath.Join(bin, "upkeep")); err != nil {
+		return err
 	}
 	return exec.Command(filepath.Join(bin, "upkeep"), "--link", bin).Run()
 }

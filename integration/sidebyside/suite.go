@@ -3,12 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"upkeep/integration/shipped"
 	"upkeep/supervise/status"
 )
 
@@ -77,12 +77,12 @@ func (s *suite) version() string {
 // build makes upkeep and its links in dir.
 func build(ctx context.Context, dir string) (program string, err error) {
 	program = filepath.Join(dir, "bin", own)
-	c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w -E _upkeep_start", "-o", program, "upkeep/cmd/upkeep")
-	c.Env = append(os.Environ(), "CGO_ENABLED=0")
-	for _, c := range []*exec.Cmd{c, exec.CommandContext(ctx, program, "--link", filepath.Dir(program))} {
-		if out, err := c.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("%s: %w: %s", c, err, strings.TrimSpace(string(out)))
-		}
+	if err := shipped.Build(ctx, program); err != nil {
+		return "", err
+	}
+	c := exec.CommandContext(ctx, program, "--link", filepath.Dir(program))
+	if out, err := c.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%s: %w: %s", c, err, strings.TrimSpace(string(out)))
 	}
 	return program, nil
 }

@@ -4,7 +4,10 @@ package jsontext
 
 import (
 	"strconv"
+	"time"
 	"unicode/utf8"
+
+	"upkeep/internal/clock"
 )
 
 // String appends a member with a text. Bytes that are not UTF-8 become U+FFFD.
@@ -33,6 +36,11 @@ func String(b []byte, name, value string) []byte {
 // Number appends a member with a number.
 func Number(b []byte, name string, value int64) []byte {
 	return strconv.AppendInt(member(b, name), value, 10)
+}
+
+// Time appends a member with a time of RFC 3339.
+func Time(b []byte, name string, value time.Time) []byte {
+	return append(clock.RFC3339(append(member(b, name), '"'), value), '"')
 }
 
 // Bool appends a member that is true or false.
