@@ -276,7 +276,10 @@ func (m *manager) do(name, definition string) int {
 		}
 		m.env.Warn("upkeep", "unable to "+what+": "+text, nil)
 		if code == svscan.DoneFailed {
-			m.showOutput(dir, service)
+			if definition == "" {
+				definition = dir + "/" + service
+			}
+			m.showOutput(definition)
 		}
 	}
 	return code
@@ -471,8 +474,7 @@ func (m *manager) ping() int {
 const outputLines = "5"
 
 // showOutput shows the last lines of a service's log, if it has one.
-func (m *manager) showOutput(dir, service string) {
-	at := dir + "/" + service
+func (m *manager) showOutput(at string) {
 	if st, err := os.Stat(at + "/log"); err != nil || !st.IsDir() {
 		return
 	}
