@@ -104,7 +104,8 @@ func (e *entry) passed() bool {
 	}
 	switch m.Phase {
 	case supervise.PhaseHeld:
-		return e.place.released // and something else holds it
+		lacks := u.ext != nil && u.ext.needs != nil && len(u.ext.needs.unmet) > 0
+		return e.place.released && (m.Facts.Lacking || m.Loaded || lacks)
 	case supervise.PhaseStarting:
 		return m.Slow && !e.place.Waits
 	case supervise.PhaseDown:
