@@ -55,6 +55,9 @@ const (
 	// EvDeadline: there is no more time. What runs is killed, and nothing is
 	// started any more.
 	EvDeadline
+	// EvRedefined: the service is another one now, of which Facts are filled in. What runs
+	// is ended and takes its time; what does not run has no history.
+	EvRedefined
 )
 
 // Timer names one of a service's timers. Each is armed at most once at a time.

@@ -286,6 +286,10 @@ func walkEvents(p *Policy) (list []Event) {
 			}
 		}
 	}
+	for _, f := range []Facts{{}, {Once: true}, {Down: true}} {
+		f.Once = f.Once && extended(p)
+		add(Event{Kind: EvRedefined, Facts: f})
+	}
 	for b := range 256 {
 		if (b == 'p' || b == 'c') && lean(p) {
 			continue

@@ -154,6 +154,8 @@ func (m *Machine) step(p *Policy, ev *Event, a *Actions) {
 		}
 	case EvDeadline:
 		m.deadline(p, ev.At, a)
+	case EvRedefined:
+		m.redefine(p, ev, a)
 	}
 	if m.Exiting && (m.Phase == PhaseDown || m.Phase == PhaseHeld) && m.vacant() && !m.Waiting && !m.Unsettled {
 		m.gone(a)

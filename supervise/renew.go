@@ -73,16 +73,26 @@ func (m *Machine) renew(p *Policy, at Instant, a *Actions) {
 	if m.replace(p, at, a) || !m.wanted() || m.Exiting {
 		return
 	}
-	if m.Phase == PhaseFinishing || m.Unsettled {
-		m.Again = m.Facts.Once && m.Want == status.WantOnce
-		if !m.Waiting {
-			m.Due = 0
-		}
+	if m.finishFirst() || m.Phase != PhaseDown || !m.Waiting && !m.finishedOnce() {
 		return
 	}
-	if m.Phase != PhaseDown || !m.Waiting && !m.finishedOnce() {
-		return
+	m.startAfresh(p, at, a)
+}
+
+// finishFirst notes what is to follow once that is over which comes after run.
+func (m *Machine) finishFirst() bool {
+	if m.Phase != PhaseFinishing && !m.Unsettled {
+		return false
 	}
+	m.Again = m.Facts.Once && m.Want == status.WantOnce
+	if !m.Waiting {
+		m.Due = 0
+	}
+	return true
+}
+
+// startAfresh starts what is down, which a short life does not delay.
+func (m *Machine) startAfresh(p *Policy, at Instant, a *Actions) {
 	m.endWait(a)
 	m.Due = 0
 	if d := m.Started + p.Pause - at.Mono; d > 0 {
@@ -90,6 +100,30 @@ func (m *Machine) renew(p *Policy, at Instant, a *Actions) {
 		return
 	}
 	m.start(p, at, a)
+}
+
+// redefine begins anew as another definition has it.
+func (m *Machine) redefine(p *Policy, ev *Event, a *Actions) {
+	m.Facts = ev.Facts
+	if m.Exiting {
+		return
+	}
+	m.Failed = false
+	if m.Facts.Down {
+		m.down(p, ev, a)
+		m.timeBounce(p, ev.At, a)
+		return
+	}
+	m.First = m.First || !m.wanted()
+	m.Want, m.Again = m.Facts.wish(), false
+	switch {
+	case m.replace(p, ev.At, a), m.finishFirst():
+	case m.Phase == PhaseHeld:
+		m.holdOrRelease(p, ev.At, a)
+	case m.Phase == PhaseDown:
+		m.startAfresh(p, ev.At, a)
+	}
+	m.timeBounce(p, ev.At, a)
 }
 
 // timeBounce arms the timer for the age at which run is started anew.
