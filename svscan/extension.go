@@ -174,6 +174,10 @@ func (k *kernel) reportUnwatched(err error) {
 
 // fileChanged is the pump's: something happened to a file that the unit depends on.
 func (k *kernel) fileChanged(token uint32) {
+	if token == jobsFiles {
+		k.jobs.fileChanged()
+		return
+	}
 	k.mu.Lock()
 	var u *unit
 	if token < uint32(len(k.units)) {

@@ -93,6 +93,7 @@ type Config struct {
 	NoWatch bool
 
 	strip func([]string) []string // of the environment, what services must not get
+	jobs  bool                    // there are no service directories
 }
 
 // diskLimit is how long a write may take before the other services stop waiting
@@ -151,6 +152,7 @@ type kernel struct {
 	stop    *spawn.Program
 
 	logScript *spawn.Program
+	jobs      *Jobs         // nil: services have directories
 	alone     chan error    // for a service without a scanner: opened, then closed
 	will      *handoff.Will // of the program that we were, if any
 	manager   atomic.Pointer[manager]
@@ -273,7 +275,7 @@ func newKernel(c Config) (*kernel, error) {
 	if k.pump, err = pump.New(); err != nil {
 		return nil, err
 	}
-	if !c.NoWatch {
+	if !c.NoWatch && !c.jobs {
 		if k.dirs, err = watch.NewDirs(); err == nil {
 			err = k.pump.Add(k.dirs.FD, dirsToken)
 		}

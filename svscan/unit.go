@@ -56,11 +56,11 @@ type unit struct {
 	encore  *encoreUnit
 	ext     *extension // where the directory has more to say; set under mu
 
-	request *spawn.Request                 // for run, finish and the like: one at a time; until it is answered
-	timers  *[supervise.Timers]*time.Timer // made when the first is armed
-	faults  [supervise.Scripts]uint16      // error numbers why each could not be started last time, as it was reported
-	inLine  atomic.Bool                    // the scanner wants to know of the first start
-	inGroup atomic.Bool                    // no session of its own, whatever the policy says
+	request *spawn.Request            // for run, finish and the like: one at a time; until it is answered
+	timers  *timers                   // made when the first is armed
+	faults  [supervise.Scripts]uint16 // error numbers why each could not be started last time, as it was reported
+	inLine  atomic.Bool               // the scanner wants to know of the first start
+	inGroup atomic.Bool               // no session of its own, whatever the policy says
 
 	mu       sync.Mutex
 	pending  jobs
@@ -686,29 +686,11 @@ func (u *unit) Signal(pid int32, sig syscall.Signal, group bool) {
 
 // Arm implements supervise.Port.
 func (u *unit) Arm(t supervise.Timer, after time.Duration) {
-	if u.timers == nil {
-		u.timers = new([supervise.Timers]*time.Timer)
-	}
-	if u.timers[t] != nil {
-		u.timers[t].Reset(after)
-		return
-	}
-	u.timers[t] = time.AfterFunc(after, func() {
-		if t == supervise.TimerControl {
-			u.PostControl()
-			return
-		}
-		u.Append(supervise.Event{Kind: supervise.EvTimer, Timer: t, At: u.Now()})
-		u.Proceed()
-	})
+	arm(&u.timers, &u.Service, u.k, t, after)
 }
 
 // Disarm implements supervise.Port.
-func (u *unit) Disarm(t supervise.Timer) {
-	if u.timers != nil && u.timers[t] != nil {
-		u.timers[t].Stop()
-	}
-}
+func (u *unit) Disarm(t supervise.Timer) { u.timers.disarm(t) }
 
 // Announce implements supervise.Port.
 func (u *unit) Announce(m *supervise.Machine) {
@@ -806,9 +788,7 @@ func (u *unit) Panicked(reason any) {
 
 // Closed implements supervise.Port.
 func (u *unit) Closed() {
-	for t := supervise.Timer(0); t < supervise.Timers; t++ {
-		u.Disarm(t)
-	}
+	u.timers.disarmAll()
 	u.mu.Lock()
 	u.order(jobClose)
 	u.mu.Unlock()

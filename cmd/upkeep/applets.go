@@ -26,6 +26,7 @@ var applets = [...]struct {
 	{"multilog", logger.Multilog},
 	{"onconnect", pmtr.Onconnect},
 	{"pgrphack", loaders.Pgrphack},
+	{"pmtr", pmtr.Pmtr},
 	{"pmtr-launch", loaders.PmtrLaunch},
 	{"readproctitle", filters.Readproctitle},
 	{"runit", runit.Runit},

@@ -6,6 +6,8 @@
 package spawn
 
 import (
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -38,6 +40,7 @@ const few = 3
 type Program struct {
 	path *byte
 	argv []*byte
+	env  []*byte // nil: that of the spawner
 }
 
 // NewProgram prepares a program. A path without a slash is not searched for.
@@ -50,7 +53,33 @@ func NewProgram(path string, argv ...string) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Program{p, a}, nil
+	return &Program{path: p, argv: a}, nil
+}
+
+// With has a program be started with NAME=VALUE variables of its own, besides those of
+// the spawner that have other names.
+func (s *Spawner) With(p *Program, own []string) error {
+	if len(own) == 0 {
+		return nil
+	}
+	list, err := syscall.SlicePtrFromStrings(own)
+	if err != nil {
+		return err
+	}
+	p.env = make([]*byte, 0, len(s.env)+len(own))
+	for _, v := range s.env {
+		if v != nil && !slices.ContainsFunc(own, func(o string) bool { return sameName(unix.BytePtrToString(v), o) }) {
+			p.env = append(p.env, v)
+		}
+	}
+	p.env = append(p.env, list...) // with the nil at its end
+	return nil
+}
+
+// sameName tells whether two NAME=VALUE have one name.
+func sameName(a, b string) bool {
+	n := strings.IndexByte(b, '=') + 1
+	return n > 0 && len(a) >= n && a[:n] == b[:n]
 }
 
 // Owner is who a process is started for.
@@ -267,7 +296,7 @@ func (s *Spawner) start(c *child, r *Request) {
 		copying := !ok || s.copying.Load() || r.Sockets != nil || r.Stderr >= s.top
 		*c = child{
 			dir: r.Dir, fds: [3]int{r.Stdin, r.Stdout, r.Stderr}, extra: [extras]Passed{{r.Notify, r.At}, {-1, 0}},
-			path: r.Program.path, argv: &r.Program.argv[0], env: &s.env[0],
+			path: r.Program.path, argv: &r.Program.argv[0], env: &s.environ(r.Program)[0],
 			limit: s.limit, ignored: s.ignored, session: r.Session, follow: r.Follow, group: r.Group,
 			journal: r.Journal, mark: r.Mark, handles: s.handles, leaf: leaf,
 		}
@@ -323,6 +352,13 @@ func (s *Spawner) start(c *child, r *Request) {
 		}
 		return
 	}
+}
+
+func (s *Spawner) environ(p *Program) []*byte {
+	if p.env != nil {
+		return p.env
+	}
+	return s.env
 }
 
 // entrance is what leads into a cgroup: descriptors, or -1.
