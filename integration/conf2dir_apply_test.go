@@ -13,8 +13,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"upkeep/supervise/status"
 )
 
 // TestConf2dirApply: running services follow the configuration, and only those that it
@@ -107,33 +105,14 @@ func TestConf2dirApply(t *testing.T) {
 		}
 		configure("new once\n", job("b")+job("a")+once("1"))
 		h.time("once", 1)
-		h.rests("once")
-		configure("changed once\n  svc -o once\n", job("b")+job("a")+once("2"))
+		r = h.configure(job("b")+job("a")+once("2"), "--apply") // it may still be ending
+		said := strings.NewReplacer(h.path("scan")+"/", "", "  svc -ut ", "  svc -o ", "  svc -t "+h.path("scan/once\n"), "").Replace(r.stdout)
+		if r.code != 0 || said != "changed once\n  svc -o once\n" {
+			t.Error(r)
+		}
 		h.time("once", 2)
-		h.rests("once")
 		configure("", job("b")+job("a")+once("2"))
 	})
-}
-
-// rests waits until a service has no process.
-func (h *host) rests(dir string) {
-	h.t.Helper()
-	if h.form != "s6" {
-		// Between run and finish there is none for a moment either.
-		for last := (status.Record{}); ; time.Sleep(100 * time.Millisecond) {
-			now := waitStatus(h.t, h.path("scan", dir), down)
-			if now == last {
-				return
-			}
-			last = now
-		}
-	}
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if h.run(peer(h.t, "s6-svstat"), "-u", h.path("scan", dir)).stdout == "false\n" {
-			return
-		}
-	}
-	h.t.Errorf("%s does not end", dir)
 }
 
 // TestConf2dirStubborn: a process that does not obey TERM is killed ten seconds later,

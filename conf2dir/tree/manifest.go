@@ -23,6 +23,8 @@ type manifest struct {
 	disabled   bool
 	// pending: the running process, if any, is of an older definition.
 	pending bool
+	// process is that process, of one that runs once: by its end it cannot be told what it was.
+	process uint32
 	files   map[string]stamp
 	// coming is what files become. Only while they are being written is there any: they
 	// are one or the other then.
@@ -55,7 +57,11 @@ func (m *manifest) text() string {
 		line("disabled")
 	}
 	if m.pending {
-		line("pending")
+		if m.process != 0 {
+			line("pending", strconv.FormatUint(uint64(m.process), 10))
+		} else {
+			line("pending")
+		}
 	}
 	for _, d := range m.dirs {
 		line("dir", d)
@@ -133,7 +139,8 @@ func parseManifest(text string) *manifest {
 		case "disabled":
 			m.disabled = true
 		case "pending":
-			m.pending = true
+			n, _ := strconv.ParseUint(value, 10, 32)
+			m.pending, m.process = true, uint32(n)
 		case "dir":
 			if !inside(value) {
 				return nil

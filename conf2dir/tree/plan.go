@@ -119,7 +119,14 @@ func (s *syncer) isPending(p *plan) bool {
 		return false
 	}
 	defer r.Close()
-	return p.restart || r.stale(p)
+	if !p.restart {
+		p.next.process = p.old.process
+		return r.stale(p)
+	}
+	if record, err := r.Status(r.layout); err == nil && p.once() {
+		p.next.process = record.PID
+	}
+	return true
 }
 
 // planFile decides on one file.
@@ -225,7 +232,7 @@ func (p *plan) intent() *manifest {
 		}
 	}
 	// Until run is the new one, the definition is the old one.
-	m.definition, m.disabled, m.pending = p.old.definition, p.old.disabled, p.old.pending
+	m.definition, m.disabled, m.pending, m.process = p.old.definition, p.old.disabled, p.old.pending, p.old.process
 	return &m
 }
 

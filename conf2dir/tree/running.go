@@ -63,18 +63,28 @@ func (r *running) await(deadline time.Time, done func(record status.Record, aliv
 }
 
 // stale tells whether a service that is wanted is of an older definition than its
-// directory: its process was started, or if it is to run once has ended, before that.
+// directory: its process was started before that, or if it is to run once, is gone and was.
 func (r *running) stale(p *plan) bool {
 	record, err := r.Status(r.layout)
 	st, err2 := os.Stat(filepath.Join(p.path, "run"))
 	if err != nil || err2 != nil {
 		return true
 	}
-	if record.PID == 0 && !p.once() {
+	since := time.Unix(record.Since.Sec, int64(record.Since.Nsec))
+	switch {
+	case record.PID != 0:
+	case !p.once():
 		return record.Want != status.WantDown
+	case p.next.process != 0: // that was of the older one, and nothing has started it again
+		return true
+	default:
+		since = since.Add(-ending)
 	}
-	return time.Unix(record.Since.Sec, int64(record.Since.Nsec)).Before(st.ModTime())
+	return since.Before(st.ModTime())
 }
+
+// ending is how long a service without a process may be at ending.
+const ending = time.Second
 
 func (p *plan) once() bool { return p.service.Job != nil && p.service.Job.Once }
 
@@ -96,8 +106,9 @@ func (s *syncer) advise(p *plan) {
 func (s *syncer) apply() {
 	type restarted struct {
 		*running
-		p   *plan
-		pid uint32
+		p    *plan
+		pid  uint32
+		once bool // it has to be told to run again
 	}
 	var waiting []restarted
 	created := false
@@ -122,6 +133,8 @@ func (s *syncer) apply() {
 			command = ""
 		case err == nil && record.PID == 0 && p.once():
 			command = "o"
+		case p.once() && s.Form != conf2dir.Native:
+			command = "ut" // run wishes for no more than once by itself
 		}
 		if command != "" {
 			_ = os.Remove(filepath.Join(p.path, ".started")) // a new definition has no history
@@ -132,8 +145,8 @@ func (s *syncer) apply() {
 			}
 			s.say("  svc -", command, " ", p.path)
 		}
-		if (command == "t" || command == "d") && record.PID != 0 {
-			waiting = append(waiting, restarted{r, p, record.PID})
+		if command != "" && command != "u" && record.PID != 0 {
+			waiting = append(waiting, restarted{r, p, record.PID, command == "t" && p.once()})
 			continue
 		}
 		r.Close()
@@ -149,6 +162,10 @@ func (s *syncer) apply() {
 				s.fail("failed ", w.p.service.Dir, ": its process does not end")
 			}
 		}
+		if w.once {
+			s.say("  svc -o ", w.p.path)
+			_ = w.Control("o")
+		}
 		w.Close()
 		s.confirm(w.p)
 	}
@@ -162,7 +179,7 @@ func (s *syncer) confirm(p *plan) {
 	if !p.next.pending {
 		return
 	}
-	p.next.pending = false
+	p.next.pending, p.next.process = false, 0
 	if err := put(filepath.Join(p.path, manifestName), p.next.text(), manifestMode); err != nil {
 		s.fail("failed ", p.service.Dir, ": ", err.Error())
 	}

@@ -362,7 +362,7 @@ func TestLink(t *testing.T) {
 func TestManifest(t *testing.T) {
 	t.Parallel()
 	m := &manifest{
-		source: "/etc/a b.conf", job: "a\xff", definition: "12", disabled: true, pending: true, dirs: []string{"env.1", "log"},
+		source: "/etc/a b.conf", job: "a\xff", definition: "12", disabled: true, pending: true, process: 7, dirs: []string{"env.1", "log"},
 		files: map[string]stamp{"run": {"ab", 0o755}, "env.1/X": {"cd", 0o600}}, coming: map[string]stamp{"run": {"12", 0o755}}, stale: map[string]stamp{"env.0/X": {"ef", 0o600}},
 	}
 	if again := parseManifest(m.text()); again == nil || again.text() != m.text() {
