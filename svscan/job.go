@@ -90,7 +90,6 @@ type Job struct {
 
 	mu      sync.Mutex
 	program *spawn.Program
-	request spawn.Request
 	pipes   [2][2]int // of the start under way
 	begun   time.Time
 	pid     int32
@@ -250,8 +249,7 @@ func (j *Job) LogControl(supervise.Event) {}
 // Spawn implements supervise.Port.
 func (j *Job) Spawn(supervise.Script, uint32, supervise.WaitStatus) {
 	j.mu.Lock()
-	r := &j.request
-	*r = spawn.Request{Owner: j, Program: j.program, Dir: j.jobs.cwd, Stdin: j.jobs.null, Stdout: -1, Stderr: -1, Notify: -1, Journal: -1}
+	r := &spawn.Request{Owner: j, Program: j.program, Dir: j.jobs.cwd, Stdin: j.jobs.null, Stdout: -1, Stderr: -1, Notify: -1, Journal: -1}
 	for i := range j.pipes {
 		if err := unix.Pipe2(j.pipes[i][:], unix.O_CLOEXEC); err != nil {
 			for ; i > 0; i-- {
@@ -361,7 +359,7 @@ func (j *Job) Disarm(t supervise.Timer) { j.timers.disarm(t) }
 func (j *Job) Announce(*supervise.Machine) {}
 
 // Emit implements supervise.Port.
-func (j *Job) Emit(supervise.Change) {}
+func (j *Job) Emit(supervise.Change, *supervise.Machine) {}
 
 // Consult implements supervise.Port.
 func (j *Job) Consult(byte) {

@@ -45,6 +45,7 @@ type front struct {
 	stopping bool
 	over     bool
 	tick     *time.Timer // of reports and polls
+	settle   *time.Timer
 	polled   bool
 	due      time.Time // of the next report
 }
@@ -106,8 +107,7 @@ func (f *front) run(file *conf2dir.File, signals <-chan os.Signal) {
 	f.log.say(info, "pmtr: starting")
 	f.adopt(file)
 	f.report()
-	settled := time.AfterFunc(settleAfter, f.jobs.Settle)
-	defer settled.Stop()
+	f.settle = time.AfterFunc(settleAfter, f.jobs.Settle)
 	f.schedule()
 	for !f.over {
 		select {
@@ -323,7 +323,7 @@ func (f *front) reload() {
 	}
 	f.adopt(file)
 	f.schedule()
-	time.AfterFunc(settleAfter, f.jobs.Settle)
+	f.settle.Reset(settleAfter)
 }
 
 // read reads the configuration and makes its sockets, or complains.
@@ -377,6 +377,7 @@ func (f *front) adopt(file *conf2dir.File) {
 	f.list = nil
 	f.paths = f.paths[:0]
 	for _, def := range file.StartOrder() {
+		def.Options = nil // where they stood is of no use any more
 		j := &job{Job: def, enabled: !def.Disable && len(def.Cmd) > 0}
 		f.list = append(f.list, j)
 		if j.enabled {

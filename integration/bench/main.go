@@ -24,6 +24,9 @@
 //	-json FILE    write all samples there, a JSON line each, and the claims
 //	-markdown     print Markdown, and less of it: for the README
 //
+// The one argument pmtr has the live pmtr measured instead: memory, start, restart, the time from
+// an edit of the configuration to its effect, and wake-ups.
+//
 // Exit: 0, 1 if a claim that was judged does not hold or a measurement failed,
 // 100 for wrong usage, 111 when it could not begin or was interrupted.
 //
@@ -95,6 +98,13 @@ const (
 func main() {
 	if stamps := os.Getenv("BENCH_STAMPS"); stamps != "" && filepath.Base(os.Args[0]) == "run" {
 		serve(stamps)
+		return
+	}
+	if len(os.Args) == 2 && os.Args[1] == "pmtr" {
+		if err := measurePmtr(context.Background()); err != nil {
+			fmt.Fprintln(os.Stderr, "bench: fatal:", err)
+			os.Exit(exitFatal)
+		}
 		return
 	}
 	o, err := parse(os.Args[1:])
