@@ -494,6 +494,26 @@ var stories = map[string]story{
 			"content 2:", "signal 15: down announce D", "content 3:", "lacking:", "content 4:",
 		},
 	},
+	"redefined: what runs is ended and takes its time": {
+		dialect: Daemontools, tweak: func(p *Policy) { tenSeconds(p); p.Pause = 0 },
+		steps: []string{
+			"boot: spawn-run", "started: announce up", "+2s redefined: TERM CONT announce",
+			"signal 15: down announce D arm-restart-10s", "redefined: disarm-restart spawn-run", "started: announce up",
+			"+10s redefined: TERM CONT announce", "redefined:", "signal 15: down spawn-run",
+			"redefined:", "started: announce up TERM CONT", "signal 15: down announce D arm-restart-10s",
+			"redefined-down: disarm-restart announce D", "redefined-down: announce", "redefined: spawn-run", "started: announce up",
+			"redefined-down: TERM CONT announce", "redefined:", "+10s signal 15: down spawn-run",
+		},
+	},
+	"redefined: what runs once does so again, and what is final is not any more": {
+		dialect: Daemontools, tweak: func(p *Policy) { p.PermanentRun, p.Pause = 33, 0 },
+		steps: []string{
+			"boot: spawn-run", "started: announce up", "exit 33: down announce D", "redefined: spawn-run", "started: announce up",
+			"redefined-once: TERM CONT announce", "signal 15: down spawn-run", "started: announce up", "exit 0: down announce D",
+			"redefined-once: spawn-run", "started: announce up", "exit 33: down announce D", "redefined: spawn-run",
+			"shutdown: announce", "redefined:", "started: announce up arm-kill-10s TERM CONT", "signal 15: disarm-kill down announce x close",
+		},
+	},
 	"held back by order": {
 		dialect: Daemontools,
 		steps: []string{
@@ -597,6 +617,8 @@ func parseEvent(t *testing.T, text string, now *time.Duration, pid *int32, m Mac
 		return Event{Kind: EvFacts, Facts: Facts{Content: uint64(number()), Once: words[0] == "content-once"}}
 	case "lacking":
 		return Event{Kind: EvFacts, Facts: Facts{Lacking: true}}
+	case "redefined", "redefined-once", "redefined-down":
+		return Event{Kind: EvRedefined, Facts: Facts{Once: words[0] == "redefined-once", Down: words[0] == "redefined-down"}}
 	case "ready":
 		return Event{Kind: EvReady}
 	case "slow":

@@ -338,6 +338,9 @@ func (j *Job) Name() string { return j.name }
 
 // Signal implements supervise.Port.
 func (j *Job) Signal(pid int32, sig syscall.Signal, group bool) {
+	if inject != nil {
+		inject(j.name, "signal")
+	}
 	err := j.jobs.k.table.Signal(pid, sig, group)
 	switch {
 	case err == nil:
