@@ -113,8 +113,43 @@ func Compile(f *File, o Options) (services []Service, remarks []Complaint) {
 			gate = dirs[j]
 		}
 	}
+	if c.Form == Native && len(c.Listen)+len(c.Report) > 0 {
+		c.agent(dirs)
+	}
 	c.remark()
 	return c.services, c.remarks
+}
+
+// agent adds the service that does what listen and report say for the others.
+func (c *compiler) agent(dirs map[*Job]string) {
+	conf, jobs := "", ""
+	for _, a := range c.Listen {
+		conf += "listen on " + a.Spec + "\n"
+	}
+	for _, a := range c.Report {
+		conf += "report to " + a.Spec + "\n"
+	}
+	for _, j := range c.StartOrder() {
+		if len(j.Cmd) > 0 {
+			jobs += dirs[j] + " " + j.Name + " " + j.Cmd[0]
+			if j.Once {
+				jobs += " once"
+			}
+			jobs += "\n"
+		}
+	}
+	program := "pmtr-udp"
+	if dir, ok := strings.CutSuffix(c.Launcher, "pmtr-launch"); ok {
+		program = dir + program
+	}
+	s := Service{Dir: c.taken.take("pmtr-udp"), For: "pmtr-udp"}
+	s.Definition = Digest(conf + jobs)
+	b := &builder{compiler: c, Service: &s}
+	b.file("udp.conf", 0o644, conf)
+	b.file("jobs", 0o644, jobs)
+	b.file("run", 0o755, "#!/bin/sh\n# conf2dir 1 "+s.Definition[:8]+" (generated)\n"+
+		"exec 2>&1\nexec "+Quote(program)+" -s \"${PMTR_UDP_DIR:-..}\" udp.conf jobs\n")
+	c.services = append(c.services, s)
 }
 
 type compiler struct {
@@ -131,7 +166,7 @@ func (c *compiler) warn(line int, text string) {
 
 // remark tells what the form cannot do.
 func (c *compiler) remark() {
-	if len(c.Listen)+len(c.Report) > 0 {
+	if len(c.Listen)+len(c.Report) > 0 && c.Form != Native {
 		var first Address
 		for _, a := range append(slices.Clone(c.Listen), c.Report...) {
 			if first.Spec == "" || a.At.Line < first.At.Line {

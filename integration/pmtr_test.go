@@ -473,50 +473,13 @@ func TestPmtrOutput(t *testing.T) {
 // TestPmtrUDP: control and reports.
 func TestPmtrUDP(t *testing.T) {
 	t.Parallel()
-	reports, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reports.Close()
-	probe, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	control := probe.LocalAddr().String()
-	probe.Close()
+	reports, control := endpoints(t)
 	udp := "report to udp://" + strings.Replace(reports.LocalAddr().String(), "127.0.0.1", "localhost", 1) +
 		"\nlisten on udp://" + control + "\n"
 	jobs := job("web", "cmd /bin/sleep 600") + job("batch", "cmd /bin/sleep 600\n disable") + job("gone", "cmd /bin/true\n once")
 	l := newLive(t, udp+jobs, "-v")
-	report := func(lines string) {
-		t.Helper()
-		r := regexp.MustCompile(`^report \S+\n` + lines + `$`)
-		b, last := make([]byte, 2000), ""
-		for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-			if err := reports.SetReadDeadline(deadline); err != nil {
-				t.Fatal(err)
-			}
-			n, _, err := reports.ReadFrom(b)
-			if err != nil {
-				break
-			}
-			if last = string(b[:n]); r.MatchString(last) {
-				return
-			}
-		}
-		t.Fatalf("the last report is %q", last)
-	}
-	send := func(text string) {
-		t.Helper()
-		c, err := net.Dial("udp4", control)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		if _, err := c.Write([]byte(text)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	report := func(lines string) { awaitReport(t, reports, lines) }
+	send := func(text string) { sendUDP(t, control, text) }
 	web := l.started("web", 1)
 	l.says(`job gone \[\d+\] exited after 0 sec: exit status 0`, 1)
 	send("  disable web enable\tbatch nobody\n")
@@ -549,6 +512,71 @@ func TestPmtrUDP(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("there are sockets that the configuration does not have")
 		}
+	}
+}
+
+// endpoints are where reports go, and an address to listen on.
+func endpoints(t *testing.T) (reports net.PacketConn, control string) {
+	t.Helper()
+	reports, err1 := net.ListenPacket("udp4", "127.0.0.1:0")
+	probe, err2 := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err1 != nil || err2 != nil {
+		t.Fatal(err1, err2)
+	}
+	t.Cleanup(func() { reports.Close() })
+	control = probe.LocalAddr().String()
+	probe.Close()
+	return reports, control
+}
+
+// awaitReport waits for a report with lines that match.
+func awaitReport(t *testing.T, from net.PacketConn, lines string) {
+	t.Helper()
+	r := regexp.MustCompile(`^report \S+\n` + lines + `$`)
+	b, last := make([]byte, 2000), ""
+	for deadline := time.Now().Add(patience); ; {
+		if err := from.SetReadDeadline(deadline); err != nil {
+			t.Fatal(err)
+		}
+		n, _, err := from.ReadFrom(b)
+		if err != nil {
+			t.Fatalf("%v; the last report is %q", err, last)
+		}
+		if last = string(b[:n]); r.MatchString(last) {
+			return
+		}
+	}
+}
+
+func sendUDP(t *testing.T, to, text string) {
+	t.Helper()
+	c, err := net.Dial("udp4", to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestPmtrAgent: what conf2dir makes of listen and report.
+func TestPmtrAgent(t *testing.T) {
+	t.Parallel()
+	reports, control := endpoints(t)
+	h := newHost(t, "native")
+	h.mustConfigure("listen on udp://" + control + "\nreport to udp://" + reports.LocalAddr().String() + "\n" +
+		job("web", "cmd /bin/sleep 600") + job("gone", "cmd /bin/true\n once") + job("off/line", "cmd /bin/sleep 600\n disable"))
+	h.scan()
+	web := waitStatus(t, h.path("scan/web"), up).PID
+	awaitReport(t, reports, fmt.Sprintf(`web e \d+ %d /bin/sleep\noff/line d \d+ 0 /bin/sleep\n`, web))
+	sendUDP(t, control, "disable web enable off/line nobody\n")
+	waitStatus(t, h.path("scan/web"), down)
+	off := waitStatus(t, h.path("scan/off%2Fline"), up).PID
+	sendUDP(t, control, "nobody")
+	awaitReport(t, reports, fmt.Sprintf(`web d \d+ 0 /bin/sleep\noff/line e \d+ %d /bin/sleep\n`, off))
+	if r := h.mustConfigure(job("web", "cmd /bin/sleep 600"), "--apply"); !strings.Contains(r.stdout, "retired pmtr-udp") {
+		t.Error(r)
 	}
 }
 

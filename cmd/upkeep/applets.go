@@ -28,6 +28,7 @@ var applets = [...]struct {
 	{"pgrphack", loaders.Pgrphack},
 	{"pmtr", pmtr.Pmtr},
 	{"pmtr-launch", loaders.PmtrLaunch},
+	{"pmtr-udp", pmtr.Agent},
 	{"readproctitle", filters.Readproctitle},
 	{"runit", runit.Runit},
 	{"runit-init", runit.RunitInit},

@@ -337,7 +337,7 @@ func (f *front) read() (file *conf2dir.File, complaint string) {
 	if wrong != nil {
 		return nil, wrong.Text
 	}
-	s, complaint := f.open(file, f.sockets)
+	s, complaint := openSockets(file, f.sockets, &resolver{f.jobs})
 	if s == nil {
 		return nil, complaint
 	}
@@ -607,66 +607,22 @@ func (f *front) enable(j *job) {
 // report tells all who want to know.
 func (f *front) report() {
 	f.due = time.Now().Add(reportEvery)
-	if len(f.sockets.report) == 0 {
-		return
-	}
-	b := f.appendReport(nil)
-	for _, s := range f.sockets.report {
-		n, err := s.file.Write(b)
-		switch {
-		case err != nil:
-			if errno := errnoOf(err); errno != unix.ECONNREFUSED {
-				f.log.say(info, "write error: ", cli.Strerror(err))
-			}
-		case n < len(b):
-			f.log.say(info, "incomplete write ", strconv.Itoa(n), "/", strconv.Itoa(len(b)))
-		}
+	if len(f.sockets.report) > 0 {
+		f.sockets.send(f.log, f.appendReport(nil))
 	}
 }
 
 func (f *front) appendReport(b []byte) []byte {
-	var host unix.Utsname
-	_ = unix.Uname(&host)
-	b = append(append(b, "report "...), unix.ByteSliceToString(host.Nodename[:])...)
-	for i := len(f.sockets.report) - 1; i >= 0; i-- {
-		if from := f.sockets.report[i].from; from != "" {
-			b = append(append(b, ' '), from...)
-			break
-		}
-	}
-	b = append(b, '\n')
+	b = f.sockets.appendHost(b)
 	for _, j := range f.list {
 		if j.done && j.pid == 0 {
 			continue
 		}
-		state, age, program := " d ", int64(0), ""
-		if j.enabled {
-			state = " e "
-		}
-		if !j.last.IsZero() {
-			age = int64(time.Since(j.last) / time.Second)
-		}
+		line := reportLine{name: j.Name, enabled: j.enabled, pid: int(j.pid), last: j.last}
 		if len(j.Cmd) > 0 {
-			program = j.Cmd[0]
+			line.program = j.Cmd[0]
 		}
-		b = append(append(b, j.Name...), state...)
-		b = append(strconv.AppendInt(b, age, 10), ' ')
-		b = append(strconv.AppendInt(b, int64(j.pid), 10), ' ')
-		b = append(append(b, program...), '\n')
+		b = line.append(b)
 	}
 	return b
-}
-
-func errnoOf(err error) (errno syscall.Errno) {
-	for err != nil {
-		if e, ok := err.(syscall.Errno); ok {
-			return e
-		}
-		u, ok := err.(interface{ Unwrap() error })
-		if !ok {
-			return 0
-		}
-		err = u.Unwrap()
-	}
-	return 0
 }

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"upkeep/conf2dir"
+	"upkeep/svscan"
 )
 
 // getent is who knows names that are not in the hosts file: the C library's resolver.
@@ -18,8 +19,12 @@ const (
 	addressBytes = 4
 )
 
+// resolver finds the addresses of hosts. Where getent has to be asked, that is done by jobs,
+// which are made for that if there are none.
+type resolver struct{ jobs *svscan.Jobs }
+
 // resolve is the IPv4 address of a host; none is all.
-func (f *front) resolve(host string) (a [addressBytes]byte, err error) {
+func (r *resolver) resolve(host string) (a [addressBytes]byte, err error) {
 	if host == "" {
 		return a, nil
 	}
@@ -34,10 +39,15 @@ func (f *front) resolve(host string) (a [addressBytes]byte, err error) {
 			return a, nil
 		}
 	}
+	if r.jobs == nil {
+		if r.jobs, err = svscan.NewJobs(svscan.JobsConfig{Report: func(svscan.Report) {}}); err != nil {
+			return a, err
+		}
+	}
 	err = unix.ENOENT
 	for _, path := range getent {
 		var text []byte
-		if text, err = f.jobs.Ask(askPatience, path, "ahostsv4", "--", host); err == nil {
+		if text, err = r.jobs.Ask(askPatience, path, "ahostsv4", "--", host); err == nil {
 			first, _, _ := strings.Cut(string(text), " ")
 			if a, ok := parseIPv4(first); ok {
 				return a, nil

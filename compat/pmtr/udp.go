@@ -29,9 +29,9 @@ func (s *socket) close() { s.file.Close() }
 // sockets are all of a configuration.
 type sockets struct{ listen, report []*socket }
 
-// open makes the sockets of a configuration; those of old that it has as well are taken over.
+// openSockets makes the sockets of a configuration; those of old that it has as well are taken over.
 // What cannot be opened is complained of, and nothing is changed then.
-func (f *front) open(file *conf2dir.File, old *sockets) (s *sockets, complaint string) {
+func openSockets(file *conf2dir.File, old *sockets, r *resolver) (s *sockets, complaint string) {
 	s = new(sockets)
 	fresh := func(list []*socket, a conf2dir.Address) *socket {
 		for _, o := range list {
@@ -53,7 +53,7 @@ func (f *front) open(file *conf2dir.File, old *sockets) (s *sockets, complaint s
 		for _, a := range kind.addresses {
 			one := fresh(*kind.old, a)
 			if one == nil {
-				one, complaint = f.openOne(a, kind.open)
+				one, complaint = r.open(a, kind.open)
 			}
 			if one == nil {
 				s.closeBut(old)
@@ -84,8 +84,9 @@ func (s *sockets) closeBut(other *sockets) {
 	}
 }
 
-func (f *front) openOne(a conf2dir.Address, open func(*socket, *unix.SockaddrInet4) string) (*socket, string) {
-	host, err := f.resolve(a.Host)
+// open makes a socket and has it set up.
+func (r *resolver) open(a conf2dir.Address, open func(*socket, *unix.SockaddrInet4) string) (*socket, string) {
+	host, err := r.resolve(a.Host)
 	if err != nil {
 		return nil, "lookup [" + a.Host + "]: Unknown host"
 	}
