@@ -611,6 +611,7 @@ func TestPmtrDaemon(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	waitProgram(t, pid, "pmtr")
 	if got := session(t, pid); got[0] != pid {
 		t.Errorf("pmtr is %d, in session %d", pid, got[0])
 	}

@@ -138,9 +138,6 @@ func (s *Jobs) Settle() {
 	trim()
 }
 
-// Flush waits until all that was to be told is told, but not for a reader that does not read.
-func (s *Jobs) Flush() { s.k.reports.flush() }
-
 // Watch has Changed called for changes of these files, in place of those before. If it
 // returns false, some cannot be watched and have to be looked at now and then.
 func (s *Jobs) Watch(paths []string) bool {

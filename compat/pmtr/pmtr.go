@@ -177,6 +177,7 @@ func (o *options) run() int {
 		defer os.Remove(o.pidfile)
 	}
 	unix.Umask(0)
+	_ = os.WriteFile("/proc/self/comm", []byte("pmtr"), 0) // by whatever name it was executed
 	f, err := newFront(o)
 	if err != nil {
 		o.log.say(errs, "can't start: ", cli.Strerror(err))
