@@ -388,32 +388,16 @@ func (b *builder) native(index int) {
 func (b *builder) launch() string {
 	j := b.Job
 	var a strings.Builder
-	option := func(letter, value string) { a.WriteString(" \\\n  -" + letter + " " + Quote(value)) }
+	option := func(letter, value string) { a.WriteString(" \\\n  " + letter + " " + Quote(value)) }
 	if b.hash != "" {
-		option("e", b.hash)
+		option("-e", b.hash)
 	}
 	for _, e := range b.envs {
-		option("E", e)
+		option("-E", e)
 	}
 	a.WriteString(" \\\n  ${c2d_env:+-e \"$c2d_env\"}")
-	option("d", j.WorkDir(b.Start))
-	if j.HasNice {
-		option("n", strconv.Itoa(j.Nice))
-	}
-	if !j.CPU.Empty() {
-		option("c", j.CPU.Mask())
-	}
-	for _, l := range j.Limits {
-		option("l", string(l.Flag)+"="+l.ValueString())
-	}
-	if j.User != "" {
-		option("u", j.User)
-	}
-	for _, f := range [...]struct{ letter, path string }{{"i", j.In}, {"o", j.Out}, {"r", j.Err}} {
-		if !Logged(f.path) {
-			option(f.letter, f.path)
-		}
-	}
+	option("-d", j.WorkDir(b.Start))
+	j.Settings(option)
 	a.WriteString(" \\\n  -- ${c2d_run:+\"$c2d_run\"}" + words(j.Cmd))
 	return a.String()
 }

@@ -139,3 +139,25 @@ func (f *File) StartOrder() []*Job {
 	slices.SortStableFunc(jobs, func(a, b *Job) int { return a.Order - b.Order })
 	return jobs
 }
+
+// Settings calls option for all that pmtr-launch is told of the job, but for its directory and
+// its environment.
+func (j *Job) Settings(option func(letter, value string)) {
+	if j.HasNice {
+		option("-n", strconv.Itoa(j.Nice))
+	}
+	if !j.CPU.Empty() {
+		option("-c", j.CPU.Mask())
+	}
+	for _, l := range j.Limits {
+		option("-l", string(l.Flag)+"="+l.ValueString())
+	}
+	if j.User != "" {
+		option("-u", j.User)
+	}
+	for _, f := range [...]struct{ letter, path string }{{"-i", j.In}, {"-o", j.Out}, {"-r", j.Err}} {
+		if !Logged(f.path) {
+			option(f.letter, f.path)
+		}
+	}
+}

@@ -371,14 +371,7 @@ func (j *Job) MarkDown(bool) {}
 
 // Panicked implements supervise.Port. What runs is killed, and the job is gone with it.
 func (j *Job) Panicked(reason any) {
-	text := "internal error"
-	switch r := reason.(type) {
-	case error:
-		text += ": " + r.Error()
-	case string:
-		text += ": " + r
-	}
-	j.jobs.k.report(Warning, j.Name(), text+" (in "+j.Name()+")", "", nil)
+	j.jobs.k.report(Warning, j.Name(), panicText(reason)+" (in "+j.Name()+")", "", nil)
 	j.jobs.k.table.Kill(func(o reap.Owner) bool { return o == reap.Owner(j) })
 }
 

@@ -773,17 +773,21 @@ func (u *unit) Panicked(reason any) {
 	u.mu.Lock()
 	u.broken = true
 	u.mu.Unlock()
-	text := "internal error"
-	switch r := reason.(type) {
-	case error:
-		text += ": " + r.Error()
-	case string:
-		text += ": " + r
-	}
-	u.k.report(Warning, u.name(), text+" (in "+u.name()+")", "", nil)
+	u.k.report(Warning, u.name(), panicText(reason)+" (in "+u.name()+")", "", nil)
 	if u.log {
 		u.entry.gate.open()
 	}
+}
+
+func panicText(reason any) string {
+	const text = "internal error"
+	switch r := reason.(type) {
+	case error:
+		return text + ": " + r.Error()
+	case string:
+		return text + ": " + r
+	}
+	return text
 }
 
 // Closed implements supervise.Port.

@@ -72,7 +72,7 @@ func Agent(env *cli.Env, args []string) int {
 	for {
 		select {
 		case text := <-orders:
-			a.obey(text)
+			obey(a.log, a.verbose, text, a.set)
 			a.report()
 		case <-tick:
 			a.report()
@@ -103,21 +103,7 @@ func (a *agent) begin(conf, jobs string) (complaint string) {
 
 func (a *agent) open(j *agentJob) (*svc.Dir, error) { return svc.Open(a.dir+"/"+j.dir, "") }
 
-// obey does what a datagram says.
-func (a *agent) obey(datagram string) {
-	if a.verbose {
-		a.log.say(debug, "received [", datagram, "]")
-	}
-	orders, ok := parseOrders(datagram)
-	if !ok {
-		a.log.say(errs, "invalid control msg")
-		return
-	}
-	for _, o := range orders {
-		a.set(o)
-	}
-}
-
+// set enables or disables a job.
 func (a *agent) set(o order) {
 	for i := range a.jobs {
 		j := &a.jobs[i]

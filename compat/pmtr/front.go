@@ -2,6 +2,7 @@ package pmtr
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -235,25 +236,11 @@ func (f *front) ended(j *job, ev svscan.JobEvent) {
 // gone is that nothing is left of a job.
 func (f *front) gone(j *job) {
 	j.live = nil
-	for i, one := range f.leaving {
-		if one == j {
-			f.leaving = append(f.leaving[:i], f.leaving[i+1:]...)
-			break
-		}
-	}
+	f.leaving = slices.DeleteFunc(f.leaving, func(one *job) bool { return one == j })
 	f.finish()
-	if !f.stopping && f.known(j) && j.enabled { // an internal error, of which more was said
+	if !f.stopping && slices.Contains(f.list, j) && j.enabled { // an internal error, of which more was said
 		f.enqueue(j)
 	}
-}
-
-func (f *front) known(j *job) bool {
-	for _, one := range f.list {
-		if one == j {
-			return true
-		}
-	}
-	return false
 }
 
 // enqueue has a job become what its definition says when it is its turn.
@@ -352,7 +339,7 @@ func (f *front) read() (file *conf2dir.File, complaint string) {
 	for _, o := range s.listen {
 		if !kept[o] {
 			go o.receive(func(text string) { // until it is closed
-				f.post(func() { f.obey(text) })
+				f.post(func() { obey(f.log, f.verbose > 0, text, f.set) })
 			})
 		}
 	}
@@ -399,7 +386,7 @@ func (f *front) adopt(file *conf2dir.File) {
 			changed = append(changed, j)
 			continue
 		}
-		waits := f.waits(was)
+		waits := slices.Contains(f.queue, was)
 		if was.definition() == j.definition() && !waits {
 			was.Job = j.Job // another place in the file
 			f.list[i] = was
@@ -417,27 +404,12 @@ func (f *front) adopt(file *conf2dir.File) {
 			f.drop(j)
 		}
 	}
-	if f.gate != nil {
-		for _, j := range changed {
-			if j == f.gate {
-				f.gate = nil
-				break
-			}
-		}
+	if slices.Contains(changed, f.gate) {
+		f.gate = nil
 	}
 	for _, j := range changed {
 		f.enqueue(j)
 	}
-}
-
-// waits tells whether a job is still to be started.
-func (f *front) waits(j *job) bool {
-	for _, one := range f.queue {
-		if one == j {
-			return true
-		}
-	}
-	return false
 }
 
 // take is the first job of a name, which it takes from the list.
@@ -531,21 +503,6 @@ func (f *front) ticked() {
 	f.schedule()
 }
 
-// obey does what a datagram says.
-func (f *front) obey(datagram string) {
-	if f.verbose > 0 {
-		f.log.say(debug, "received [", datagram, "]")
-	}
-	orders, ok := parseOrders(datagram)
-	if !ok {
-		f.log.say(errs, "invalid control msg")
-		return
-	}
-	for _, o := range orders {
-		f.set(o)
-	}
-}
-
 // set enables or disables a job.
 func (f *front) set(o order) {
 	if f.stopping {
@@ -563,7 +520,7 @@ func (f *front) set(o order) {
 		case !o.enable:
 			f.log.say(info, "disabling ", j.Name)
 			f.disable(j)
-		case f.waits(j):
+		case slices.Contains(f.queue, j):
 			f.log.say(info, "enabling ", j.Name)
 		default:
 			f.log.say(info, "enabling ", j.Name)

@@ -1,7 +1,6 @@
 package pmtr
 
 import (
-	"strconv"
 	"strings"
 	"time"
 
@@ -60,23 +59,7 @@ func launching(j *conf2dir.Job) (args []string) {
 	if j.Dir != "" {
 		option("-d", j.Dir)
 	}
-	if j.HasNice {
-		option("-n", strconv.Itoa(j.Nice))
-	}
-	if !j.CPU.Empty() {
-		option("-c", j.CPU.Mask())
-	}
-	for _, l := range j.Limits {
-		option("-l", string(l.Flag)+"="+l.ValueString())
-	}
-	if j.User != "" {
-		option("-u", j.User)
-	}
-	for _, f := range [...]struct{ letter, path string }{{"-i", j.In}, {"-o", j.Out}, {"-r", j.Err}} {
-		if !conf2dir.Logged(f.path) {
-			option(f.letter, f.path)
-		}
-	}
+	j.Settings(option)
 	return args
 }
 

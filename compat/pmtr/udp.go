@@ -201,3 +201,17 @@ func parseOrders(datagram string) (list []order, ok bool) {
 	}
 	return list, mode != ""
 }
+
+// obey does what a datagram says.
+func obey(log *journal, verbose bool, datagram string, set func(order)) {
+	if verbose {
+		log.say(debug, "received [", datagram, "]")
+	}
+	orders, ok := parseOrders(datagram)
+	if !ok {
+		log.say(errs, "invalid control msg")
+	}
+	for _, o := range orders {
+		set(o)
+	}
+}
