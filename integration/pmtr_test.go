@@ -478,7 +478,7 @@ func TestPmtrUDP(t *testing.T) {
 		"\nlisten on udp://" + control + "\n"
 	jobs := job("web", "cmd /bin/sleep 600") + job("batch", "cmd /bin/sleep 600\n disable") + job("gone", "cmd /bin/true\n once")
 	l := newLive(t, udp+jobs, "-v")
-	report := func(lines string) { awaitReport(t, reports, lines) }
+	report := func(lines string) { awaitReport(t, reports, lines, func() {}) }
 	send := func(text string) { sendUDP(t, control, text) }
 	web := l.started("web", 1)
 	l.says(`job gone \[\d+\] exited after 0 sec: exit status 0`, 1)
@@ -529,23 +529,23 @@ func endpoints(t *testing.T) (reports net.PacketConn, control string) {
 	return reports, control
 }
 
-// awaitReport waits for a report with lines that match.
-func awaitReport(t *testing.T, from net.PacketConn, lines string) {
+// awaitReport waits for a report with lines that match. Now and then it asks for one.
+func awaitReport(t *testing.T, from net.PacketConn, lines string, ask func()) {
 	t.Helper()
 	r := regexp.MustCompile(`^report \S+\n` + lines + `$`)
 	b, last := make([]byte, 2000), ""
-	for deadline := time.Now().Add(patience); ; {
-		if err := from.SetReadDeadline(deadline); err != nil {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); ask() {
+		if err := from.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
 			t.Fatal(err)
 		}
-		n, _, err := from.ReadFrom(b)
-		if err != nil {
-			t.Fatalf("%v; the last report is %q", err, last)
+		if n, _, err := from.ReadFrom(b); err == nil {
+			last = string(b[:n])
 		}
-		if last = string(b[:n]); r.MatchString(last) {
+		if r.MatchString(last) {
 			return
 		}
 	}
+	t.Fatalf("the last report is %q", last)
 }
 
 func sendUDP(t *testing.T, to, text string) {
@@ -569,12 +569,12 @@ func TestPmtrAgent(t *testing.T) {
 		job("web", "cmd /bin/sleep 600") + job("gone", "cmd /bin/true\n once") + job("off/line", "cmd /bin/sleep 600\n disable"))
 	h.scan()
 	web := waitStatus(t, h.path("scan/web"), up).PID
-	awaitReport(t, reports, fmt.Sprintf(`web e \d+ %d /bin/sleep\noff/line d \d+ 0 /bin/sleep\n`, web))
+	ask := func() { sendUDP(t, control, "nobody") }
+	awaitReport(t, reports, fmt.Sprintf(`web e \d+ %d /bin/sleep\noff/line d \d+ 0 /bin/sleep\n`, web), ask)
 	sendUDP(t, control, "disable web enable off/line nobody\n")
 	waitStatus(t, h.path("scan/web"), down)
 	off := waitStatus(t, h.path("scan/off%2Fline"), up).PID
-	sendUDP(t, control, "nobody")
-	awaitReport(t, reports, fmt.Sprintf(`web d \d+ 0 /bin/sleep\noff/line e \d+ %d /bin/sleep\n`, off))
+	awaitReport(t, reports, fmt.Sprintf(`web d \d+ 0 /bin/sleep\noff/line e \d+ %d /bin/sleep\n`, off), ask)
 	if r := h.mustConfigure(job("web", "cmd /bin/sleep 600"), "--apply"); !strings.Contains(r.stdout, "retired pmtr-udp") {
 		t.Error(r)
 	}
@@ -620,10 +620,11 @@ func TestPmtrDaemon(t *testing.T) {
 			t.Errorf("descriptor %d is %s, %v", fd, link, err)
 		}
 	}
-	waitDir(t, s.root, func() bool { // it has begun once it has a job
-		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-		return len(b) > 0
-	})
+	for deadline := time.Now().Add(patience); len(s.left()) < 2; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it has no job")
+		}
+	}
 	if err := unix.Kill(pid, unix.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

@@ -15,9 +15,8 @@ type question struct {
 	ended   chan uint32
 }
 
-// Ask runs a program, whose argv[0] is path, and returns what it writes if it exits 0, or at
-// least begins to within some time. Ours wait for all children, so there is no other way to
-// run one.
+// Ask runs a program, whose argv[0] is path, and returns what it writes if it exits 0 within
+// some time. All children are waited for here, so there is no other way to run one.
 func (s *Jobs) Ask(patience time.Duration, path string, args ...string) ([]byte, error) {
 	p, err := spawn.NewProgram(path, append([]string{path}, args...)...)
 	if err != nil {
@@ -37,25 +36,23 @@ func (s *Jobs) Ask(patience time.Duration, path string, args ...string) ([]byte,
 	if err != nil {
 		return nil, err
 	}
+	late := time.AfterFunc(patience, func() {
+		s.k.table.Kill(func(o reap.Owner) bool { return o == reap.Owner(q) })
+	})
 	var text []byte
-	for deadline := time.Now().Add(patience); ; {
-		var b [1024]byte
-		fds := []unix.PollFd{{Fd: int32(pipe[0]), Events: unix.POLLIN}}
-		n, err := unix.Poll(fds, int(max(time.Until(deadline), 0).Milliseconds()))
-		if err == unix.EINTR {
-			continue
-		}
-		if n == 0 || err != nil {
-			s.k.table.Kill(func(o reap.Owner) bool { return o == reap.Owner(q) })
-			return nil, unix.ETIMEDOUT
-		}
+	for n := 1; n > 0; {
+		var b [256]byte
 		if n, err = unix.Read(pipe[0], b[:]); n > 0 {
 			text = append(text, b[:n]...)
-		} else if err != unix.EINTR {
-			break
+		} else if err == unix.EINTR {
+			n = 1
 		}
 	}
-	if <-q.ended != 0 {
+	status := <-q.ended
+	switch {
+	case !late.Stop():
+		return nil, unix.ETIMEDOUT
+	case status != 0:
 		return nil, unix.ENOENT
 	}
 	return text, nil

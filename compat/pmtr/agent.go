@@ -2,7 +2,6 @@ package pmtr
 
 import (
 	"errors"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -169,11 +168,9 @@ type reportLine struct {
 
 // appendHost is the first line of a report.
 func (s *sockets) appendHost(b []byte) []byte {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "localhost"
-	}
-	b = append(append(b, "report "...), host...)
+	var host unix.Utsname
+	_ = unix.Uname(&host) // which cannot fail
+	b = append(append(b, "report "...), unix.ByteSliceToString(host.Nodename[:])...)
 	for i := len(s.report) - 1; i >= 0; i-- {
 		if from := s.report[i].from; from != "" {
 			b = append(append(b, ' '), from...)

@@ -332,12 +332,8 @@ func (f *front) read() (file *conf2dir.File, complaint string) {
 	old := f.sockets
 	f.sockets = s
 	old.closeBut(s)
-	kept := map[*socket]bool{}
-	for _, o := range old.listen {
-		kept[o] = true
-	}
 	for _, o := range s.listen {
-		if !kept[o] {
+		if !slices.Contains(old.listen, o) {
 			go o.receive(func(text string) { // until it is closed
 				f.post(func() { obey(f.log, f.verbose > 0, text, f.set) })
 			})

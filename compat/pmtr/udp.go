@@ -2,6 +2,7 @@ package pmtr
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -73,13 +74,11 @@ func openSockets(file *conf2dir.File, old *sockets, r *resolver) (s *sockets, co
 
 // closeBut closes those that other does not have.
 func (s *sockets) closeBut(other *sockets) {
-	kept := map[*socket]bool{}
-	for _, o := range append(append([]*socket(nil), other.listen...), other.report...) {
-		kept[o] = true
-	}
-	for _, o := range append(append([]*socket(nil), s.listen...), s.report...) {
-		if !kept[o] {
-			o.close()
+	for _, list := range [...][2][]*socket{{s.listen, other.listen}, {s.report, other.report}} {
+		for _, o := range list[0] {
+			if !slices.Contains(list[1], o) {
+				o.close()
+			}
 		}
 	}
 }
@@ -187,7 +186,7 @@ type order struct {
 // follow (pmtr.md, section 3.15).
 func parseOrders(datagram string) (list []order, ok bool) {
 	mode := ""
-	for word := range strings.FieldsFuncSeq(datagram, func(r rune) bool {
+	for _, word := range strings.FieldsFunc(datagram, func(r rune) bool {
 		return r == ' ' || '\t' <= r && r <= '\r' || r == 0
 	}) {
 		switch {
