@@ -114,6 +114,11 @@ func TestPmtrCommandLine(t *testing.T) {
 		"empty":  "\n# nothing\n",
 		"nocmd":  job("a", "once"),
 		"needs":  job("a", "cmd /bin/true\n depends {\n missing\n}"),
+		"lo":     "report to udp://239.0.0.1:5@lo\n",
+		"gone":   "report to udp://239.0.0.1:5@no-such\n",
+		"long":   "report to udp://239.0.0.1:5@0123456789abcdef\n",
+		"bind":   "\n\nlisten on udp://203.0.113.1:5\n",
+		"lookup": "\n\nlisten on udp://no.such.host.invalid:5\n",
 		"pid":    "1\n",
 	})
 	pmtr := ours(t, "pmtr")
@@ -138,6 +143,12 @@ func TestPmtrCommandLine(t *testing.T) {
 		{[]string{"-t", "-c", "nocmd"}, 1, "has no cmd"},
 		{[]string{"-t", "-c", "needs"}, 0, "job a: can't open dependency missing\n"},
 		{[]string{"-F", "-c", "broken"}, 1, "parse failed: error in broken line 7 \n"},
+		{[]string{"-t", "-c", "lo"}, 0, ""},
+		{[]string{"-F", "-c", "lo"}, 1, "parse failed: lo does not multicast\n at line 1\n"},
+		{[]string{"-F", "-c", "gone"}, 1, "parse failed: ioctl: No such device\n at line 1\n"},
+		{[]string{"-F", "-c", "long"}, 1, "parse failed: interface too long\n at line 1\n"},
+		{[]string{"-F", "-c", "bind"}, 1, "parse failed: can't bind to udp://203.0.113.1:5: Cannot assign requested address\n"},
+		{[]string{"-F", "-c", "lookup"}, 1, "parse failed: lookup [no.such.host.invalid]: Unknown host (at line 3)\n"},
 		{[]string{"-F", "-c", "no/where"}, 1, "can't create no/where: No such file or directory\n"},
 		{[]string{"-F", "-p", "no/where", "-c", "good"}, 1, "can't open no/where: No such file or directory\n"},
 		{[]string{"-c", "broken"}, 1, "parse failed: error in broken line 7 \n"},
@@ -478,7 +489,7 @@ func TestPmtrUDP(t *testing.T) {
 		"\nlisten on udp://" + control + "\n"
 	jobs := job("web", "cmd /bin/sleep 600") + job("batch", "cmd /bin/sleep 600\n disable") + job("gone", "cmd /bin/true\n once")
 	l := newLive(t, udp+jobs, "-v")
-	report := func(lines string) { awaitReport(t, reports, lines, func() {}) }
+	report := func(lines string) { awaitReport(t, reports, `\n`+lines, func() {}) }
 	send := func(text string) { sendUDP(t, control, text) }
 	web := l.started("web", 1)
 	l.says(`job gone \[\d+\] exited after 0 sec: exit status 0`, 1)
@@ -529,10 +540,10 @@ func endpoints(t *testing.T) (reports net.PacketConn, control string) {
 	return reports, control
 }
 
-// awaitReport waits for a report with lines that match. Now and then it asks for one.
+// awaitReport waits for a report that matches behind the name of the host. Now and then it asks for one.
 func awaitReport(t *testing.T, from net.PacketConn, lines string, ask func()) {
 	t.Helper()
-	r := regexp.MustCompile(`^report \S+\n` + lines + `$`)
+	r := regexp.MustCompile(`^report \S+` + lines + `$`)
 	b, last := make([]byte, 2000), ""
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); ask() {
 		if err := from.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
@@ -560,6 +571,30 @@ func sendUDP(t *testing.T, to, text string) {
 	}
 }
 
+// TestPmtrInterface: a report by an interface begins with its address.
+func TestPmtrInterface(t *testing.T) {
+	t.Parallel()
+	all, err := net.Interfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range all {
+		addresses, err := i.Addrs()
+		if err != nil || i.Flags&net.FlagMulticast == 0 || len(i.Name) > 15 {
+			continue
+		}
+		for _, a := range addresses {
+			if ip, ok := a.(*net.IPNet); ok && ip.IP.To4() != nil {
+				reports, _ := endpoints(t)
+				newLive(t, "report to udp://"+reports.LocalAddr().String()+"@"+i.Name+"\n"+job("web", "cmd /bin/sleep 600"))
+				awaitReport(t, reports, ` `+regexp.QuoteMeta(ip.IP.String())+`\nweb e \d+ \d+ /bin/sleep\n`, func() {})
+				return
+			}
+		}
+	}
+	t.Skip("there is no interface that does multicast")
+}
+
 // TestPmtrAgent: what conf2dir makes of listen and report.
 func TestPmtrAgent(t *testing.T) {
 	t.Parallel()
@@ -570,11 +605,11 @@ func TestPmtrAgent(t *testing.T) {
 	h.scan()
 	web := waitStatus(t, h.path("scan/web"), up).PID
 	ask := func() { sendUDP(t, control, "nobody") }
-	awaitReport(t, reports, fmt.Sprintf(`web e \d+ %d /bin/sleep\noff/line d \d+ 0 /bin/sleep\n`, web), ask)
+	awaitReport(t, reports, fmt.Sprintf(`\nweb e \d+ %d /bin/sleep\noff/line d \d+ 0 /bin/sleep\n`, web), ask)
 	sendUDP(t, control, "disable web enable off/line nobody\n")
 	waitStatus(t, h.path("scan/web"), down)
 	off := waitStatus(t, h.path("scan/off%2Fline"), up).PID
-	awaitReport(t, reports, fmt.Sprintf(`web d \d+ 0 /bin/sleep\noff/line e \d+ %d /bin/sleep\n`, off), ask)
+	awaitReport(t, reports, fmt.Sprintf(`\nweb d \d+ 0 /bin/sleep\noff/line e \d+ %d /bin/sleep\n`, off), ask)
 	if r := h.mustConfigure(job("web", "cmd /bin/sleep 600"), "--apply"); !strings.Contains(r.stdout, "retired pmtr-udp") {
 		t.Error(r)
 	}
