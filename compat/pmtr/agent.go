@@ -130,7 +130,7 @@ func (a *agent) set(o order) {
 		}
 		return
 	}
-	a.log.say(info, "control msg for unknown job ", o.job)
+	a.log.say(info, "control msg for unknown job ", printable(o.job))
 }
 
 // report tells all who want to know.

@@ -528,7 +528,7 @@ func (f *front) set(o order) {
 		}
 		return
 	}
-	f.log.say(info, "control msg for unknown job ", o.job)
+	f.log.say(info, "control msg for unknown job ", printable(o.job))
 }
 
 // soon is when a change is reported.

@@ -1,6 +1,8 @@
 package pmtr
 
 import (
+	"errors"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -169,10 +171,14 @@ func (s *socket) receive(got func(text string)) {
 	for {
 		b := make([]byte, maxDatagram)
 		n, err := s.file.Read(b)
-		if err != nil {
+		switch {
+		case err == nil, err == io.EOF: // which is an empty one
+			got(string(b[:n]))
+		case errors.Is(err, os.ErrClosed):
 			return
+		default:
+			time.Sleep(time.Second) // the kernel lacks something
 		}
-		got(string(b[:n]))
 	}
 }
 
@@ -204,7 +210,7 @@ func parseOrders(datagram string) (list []order, ok bool) {
 // obey does what a datagram says.
 func obey(log *journal, verbose bool, datagram string, set func(order)) {
 	if verbose {
-		log.say(debug, "received [", datagram, "]")
+		log.say(debug, "received [", printable(datagram), "]")
 	}
 	orders, ok := parseOrders(datagram)
 	if !ok {
