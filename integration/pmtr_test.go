@@ -712,6 +712,23 @@ func TestPmtrFirst(t *testing.T) {
 	l.says(`job web \[\d+\] exited after \d+ sec: exit signal 15`, 1)
 }
 
+// TestPmtrRefused: where the kernel refuses whatever can be done without, edits are seen a little later.
+func TestPmtrRefused(t *testing.T) {
+	t.Parallel()
+	l := &live{site: newSite(t, tree{"work/dep": "1\n"})}
+	l.configure(job("web", shell("echo $$; exec sleep 600")))
+	l.process = l.start(workshop+"/refuse", "ENOSYS:inotify_init1,EPERM:clone3,EPERM:close_range,ENOSYS:pidfd_open,EPERM:prctl,EPERM:madvise,ENOSYS:waitid",
+		ours(t, "pmtr"), "-F", "-c", "pmtr.conf")
+	l.says("inotify-based dependency monitoring disabled", 1)
+	pid := l.started("web", 1)
+	l.says(fmt.Sprintf(`\w+\[%d\]: %d`, pid, pid), 1)
+	l.configure(job("dep", "once\n cmd /bin/true\n depends {\n WORK/dep\n }"))
+	l.says(`job web\(deleted\) \[\d+\] exited after \d+ sec: exit signal 15`, 1)
+	l.says(`job dep \[\d+\] exited after 0 sec: exit status 0`, 1)
+	l.make(tree{"work/dep": "2\n"})
+	l.started("dep", 2)
+}
+
 // TestPmtrExample: a capture that is cut into files, a program that works on them, and one that
 // prepares the place for both.
 func TestPmtrExample(t *testing.T) {

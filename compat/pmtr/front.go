@@ -449,7 +449,7 @@ func (f *front) watch(depends []string) {
 	}
 	polled := !f.jobs.Watch(append([]string{conf}, depends...))
 	if polled && !f.polled {
-		f.log.say(warning, "can't watch all files, looking at them every ", strconv.Itoa(int(pollEvery/time.Second)), " sec")
+		f.log.say(info, "inotify-based dependency monitoring disabled") // what has changed is looked for
 	}
 	f.polled = polled
 }
