@@ -447,6 +447,33 @@ func TestPmtrStubborn(t *testing.T) {
 	l.inOrder("pmtr: exiting on signal 15", "sending SIGTERM to job stubborn", "job obedient [", "sending SIGKILL to job stubborn", "job stubborn [", "exit signal 9")
 }
 
+// TestPmtrSettings: what a job is given before its program, without the launcher and, for a
+// user, with it.
+func TestPmtrSettings(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	script := shell("pwd; nice; umask; ulimit -n; ulimit -Hc; grep Cpus_allowed: /proc/self/status; id -un; echo $A; cat; readlink /proc/self/fd/0; " +
+		"ls /proc/self/fd | wc -l; grep -E 'Sig(Blk|Ign)' /proc/self/status; echo last; echo error >&2; exec sleep 600")
+	settings := "\n env A=b\n dir WORK\n nice 7\n cpu 0\n ulimit -n 77\n ulimit -c 0\n in in\n"
+	l := &live{site: newSite(t, tree{"work/in": "input\n", "work/": ""})}
+	if err := os.Chmod(l.path("work"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	l.configure(job("direct", script+settings+" out direct\n err direct.err") + job("launched", script+settings+" user root\n out launched\n err launched.err"))
+	l.process = l.start(ours(t, "pmtr"), "-F", "-c", "pmtr.conf")
+	want := l.path("work") + "\n7\n0000\n77\n0\n"
+	for _, name := range []string{"direct", "launched"} {
+		got := waitFile(t, l.path("work", name), func(text string) bool { return strings.HasSuffix(text, "last\n") })
+		if !strings.HasPrefix(got, want) || !regexp.MustCompile(`\nCpus_allowed:\t0*(?:,0+)*1\nroot\nb\ninput\n`+l.path("work/in")+`\n4\nSigBlk:\t0+\nSigIgn:\t0+\n`).MatchString(got) {
+			t.Errorf("%s: %q", name, got)
+		}
+		waitFile(t, l.path("work", name+".err"), func(text string) bool { return text == "error\n" })
+		if st, err := os.Stat(l.path("work", name)); err != nil || st.Mode() != 0o644 {
+			t.Errorf("%v, %v", st.Mode(), err)
+		}
+	}
+}
+
 // TestPmtrOutput: what jobs write is in the log, line by line.
 func TestPmtrOutput(t *testing.T) {
 	t.Parallel()
@@ -454,8 +481,8 @@ func TestPmtrOutput(t *testing.T) {
 		job("long", "once\n"+shell("head -c 20000 /dev/zero | tr '\\0' x; exec sleep 600"))+
 		job("nothing", "cmd /no/such/program")+job("plain", "cmd sleep 5")+
 		job("badlimit", "cmd /bin/true\n ulimit -n 99999999999")+job("baduser", "cmd /bin/true\n user nobody-of-that-name")+
-		job("baddir", "cmd /bin/true\n dir /no/such")+job("cpu", "cmd /bin/true\n cpu 1000")+
-		job("toerr", "cmd /no/such/other\n err WORK/err\n nice 1"))
+		job("baddir", "cmd /bin/true\n dir /no/such")+job("cpu", "cmd /bin/true\n cpu 1000")+job("badout", "cmd /bin/true\n dir WORK\n out no/dir\n nice 1")+
+		job("toerr", "cmd /no/such/other\n err WORK/err\n user root"))
 	sh := `\w+\[` + strconv.Itoa(l.started("lines", 1)) + `\]: `
 	l.says(sh+"one", 1)
 	l.says(sh+`two\?\tx`, 1)
@@ -468,6 +495,7 @@ func TestPmtrOutput(t *testing.T) {
 		"unknown user: nobody-of-that-name",
 		"can't chdir /no/such: No such file or directory",
 		"can't set cpu affinity: Invalid argument",
+		"can't open/dup no/dir: No such file or directory",
 		"can't exec /no/such/other: No such file or directory",
 	} {
 		l.says(text, 1)

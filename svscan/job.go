@@ -56,7 +56,41 @@ type JobSpec struct {
 	Once bool
 	// Policy is shared and not written to.
 	Policy *supervise.Policy
+	JobSettings
 }
+
+// JobSettings is what a job does, in this order, before it executes its program. The zero value
+// is nothing. Any other is for where PreparesJobs is true.
+type JobSettings struct {
+	Dir     string
+	Nice    int
+	HasNice bool
+	CPUs    *unix.CPUSet
+	Limits  []JobLimit
+	Files   [3]string // standard input, output and error; the last two are appended to
+}
+
+// JobLimit is a limit, soft and hard.
+type JobLimit struct {
+	Resource int
+	Value    uint64
+}
+
+// PreparesJobs tells whether jobs can have settings.
+const PreparesJobs = spawn.Prepares
+
+// JobStep is what a job could not do: one of its settings, or JobStepExec.
+type JobStep = spawn.Step
+
+// The steps.
+const (
+	JobStepExec   = spawn.StepExec
+	JobStepDir    = spawn.StepDir
+	JobStepNice   = spawn.StepNice
+	JobStepCPUs   = spawn.StepCPUs
+	JobStepLimits = spawn.StepLimits
+	JobStepInput  = spawn.StepInput // and the other files behind it
+)
 
 // JobEvent is something that happened to a job.
 type JobEvent struct {
@@ -65,6 +99,7 @@ type JobEvent struct {
 	Status supervise.WaitStatus
 	Signal syscall.Signal
 	Age    time.Duration // of a process that has ended
+	Step   JobStep
 	Err    error
 }
 
@@ -75,7 +110,7 @@ type JobEventKind uint8
 const (
 	JobStarted  JobEventKind = iota // as PID
 	JobEnded                        // PID, with Status
-	JobFailed                       // it could not be executed: Err
+	JobFailed                       // it could not be executed: Step and Err
 	JobDelayed                      // it is not sure when it will be started
 	JobSignaled                     // Signal was sent to PID
 	JobGone                         // nothing is left of it, and no event follows
@@ -90,6 +125,7 @@ type Job struct {
 
 	mu      sync.Mutex
 	program *spawn.Program
+	steps   *spawn.Steps
 	pipes   [2][2]int // of the start under way
 	begun   time.Time
 	pid     int32
@@ -196,13 +232,45 @@ func (j *Job) define(spec *JobSpec) error {
 	if err == nil {
 		err = j.jobs.k.spawner.With(p, spec.Env)
 	}
+	var steps *spawn.Steps
+	if err == nil {
+		steps, err = spec.steps()
+	}
 	if err != nil {
 		return err
 	}
 	j.mu.Lock()
-	j.program = p
+	j.program, j.steps = p, steps
 	j.mu.Unlock()
 	return nil
+}
+
+// steps is nil for no settings.
+func (x *JobSettings) steps() (*spawn.Steps, error) {
+	s := &spawn.Steps{Nice: x.Nice, HasNice: x.HasNice, CPUs: x.CPUs}
+	some := x.HasNice || x.CPUs != nil
+	for _, l := range x.Limits {
+		s.Limits = append(s.Limits, spawn.Limit{Resource: l.Resource, Rlimit: unix.Rlimit{Cur: l.Value, Max: l.Value}})
+		some = true
+	}
+	for i, path := range [...]string{x.Dir, x.Files[0], x.Files[1], x.Files[2]} {
+		if path == "" {
+			continue
+		}
+		p, err := syscall.BytePtrFromString(path)
+		if err != nil {
+			return nil, err
+		}
+		if some = true; i == 0 {
+			s.Dir = p
+		} else {
+			s.Files[i-1] = p
+		}
+	}
+	if !some {
+		return nil, nil
+	}
+	return s, nil
 }
 
 func (j *Job) facts(spec *JobSpec) supervise.Facts {
@@ -246,7 +314,7 @@ func (j *Job) LogControl(supervise.Event) {}
 // Spawn implements supervise.Port.
 func (j *Job) Spawn(supervise.Script, uint32, supervise.WaitStatus) {
 	j.mu.Lock()
-	r := &spawn.Request{Owner: j, Program: j.program, Dir: j.jobs.cwd, Stdin: j.jobs.null, Stdout: -1, Stderr: -1, Notify: -1, Journal: -1}
+	r := &spawn.Request{Owner: j, Program: j.program, Dir: j.jobs.cwd, Stdin: j.jobs.null, Stdout: -1, Stderr: -1, Notify: -1, Journal: -1, Steps: j.steps}
 	for i := range j.pipes {
 		if err := unix.Pipe2(j.pipes[i][:], unix.O_CLOEXEC); err != nil {
 			for ; i > 0; i-- {
@@ -297,7 +365,11 @@ func (j *Job) notStarted(err error, exec bool, at time.Time) {
 	switch {
 	case exec:
 		ev.Status = supervise.Exited(exitFatal)
-		j.tell(JobEvent{Kind: JobFailed, Err: err})
+		failed := JobEvent{Kind: JobFailed, Err: err}
+		if e, ok := err.(*spawn.StepError); ok {
+			failed.Step = e.Step
+		}
+		j.tell(failed)
 	case news:
 		j.jobs.k.report(Warning, j.Name(), "fork for", j.Name(), err)
 		j.tell(JobEvent{Kind: JobDelayed})

@@ -136,14 +136,14 @@ func (l *pmtrLaunch) parseLimit(text string) bool {
 			return false
 		}
 	}
-	resource, ok := pmtrResource(flag[0])
+	resource, ok := PmtrResource(flag[0])
 	l.limits = append(l.limits, pmtrLimit{resource, unix.Rlimit{Cur: n, Max: n}})
 	return ok
 }
 
-// pmtrResource is what a flag of pmtr's ulimit limits. softlimit and chpst have some of
+// PmtrResource is what a flag of pmtr's ulimit limits. softlimit and chpst have some of
 // the letters for other things.
-func pmtrResource(flag byte) (resource int, ok bool) {
+func PmtrResource(flag byte) (resource int, ok bool) {
 	switch flag {
 	case 'c':
 		return unix.RLIMIT_CORE, true

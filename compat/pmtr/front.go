@@ -187,7 +187,7 @@ func (f *front) heard(live *svscan.Job, ev svscan.JobEvent) {
 		f.pass(j)
 	case svscan.JobFailed:
 		j.last = time.Now()
-		f.log.say(errs, "can't exec ", j.Cmd[0], ": ", cli.Strerror(ev.Err))
+		f.log.say(errs, failure(j.Job, ev.Step), ": ", cli.Strerror(ev.Err))
 		f.ended(j, svscan.JobEvent{})
 	case svscan.JobEnded:
 		j.pid = 0

@@ -4,6 +4,9 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"upkeep/compat/loaders"
 	"upkeep/conf2dir"
 	"upkeep/supervise"
 	"upkeep/svscan"
@@ -32,20 +35,56 @@ func policy(bounce int) *supervise.Policy {
 // launcher is this program as pmtr-launch.
 const launcher = "/proc/self/exe"
 
-// spec is how a job is started: what needs nothing but its output led to the log, without
-// the launcher.
+// spec is how a job is started: by the launcher where a user has to be looked up, or what is
+// to be done before cannot be done without it.
 func spec(j *conf2dir.Job, p *supervise.Policy) *svscan.JobSpec {
 	s := &svscan.JobSpec{Once: j.Once, Env: variables(j.Env), Policy: p}
-	args := launching(j)
-	if args != nil {
-		s.Path, s.Args = launcher, append(append(args, "--"), j.Cmd...)
-		return s
+	if j.User != "" || !svscan.PreparesJobs {
+		if args := launching(j); args != nil {
+			s.Path, s.Args = launcher, append(append(args, "--"), j.Cmd...)
+			return s
+		}
 	}
 	s.Path, s.Args = j.Cmd[0], j.Cmd
 	if strings.IndexByte(s.Path, '/') < 0 {
 		s.Path = "./" + s.Path // nothing is looked for in PATH
 	}
+	s.Dir, s.Nice, s.HasNice = j.Dir, j.Nice, j.HasNice
+	if !j.CPU.Empty() {
+		s.CPUs = new(unix.CPUSet)
+		for cpu := range len(j.CPU) * 64 {
+			if j.CPU.Has(cpu) {
+				s.CPUs.Set(cpu)
+			}
+		}
+	}
+	for _, l := range j.Limits {
+		resource, _ := loaders.PmtrResource(l.Flag)
+		s.Limits = append(s.Limits, svscan.JobLimit{Resource: resource, Value: l.Value})
+	}
+	for i, path := range [...]string{j.In, j.Out, j.Err} {
+		if !conf2dir.Logged(path) {
+			s.Files[i] = path
+		}
+	}
 	return s
+}
+
+// failure is what a job could not do, in pmtr's words.
+func failure(j *conf2dir.Job, step svscan.JobStep) string {
+	switch step {
+	case svscan.JobStepExec:
+		return "can't exec " + j.Cmd[0]
+	case svscan.JobStepDir:
+		return "can't chdir " + j.Dir
+	case svscan.JobStepNice:
+		return "can't setpriority"
+	case svscan.JobStepCPUs:
+		return "can't set cpu affinity"
+	case svscan.JobStepLimits:
+		return "can't setrlimit"
+	}
+	return "can't open/dup " + [...]string{j.In, j.Out, j.Err}[step-svscan.JobStepInput]
 }
 
 // launching is a command line of the launcher up to the job's, or nil if none is needed.

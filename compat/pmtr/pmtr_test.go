@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"upkeep/compat/cli"
 	"upkeep/conf2dir"
 	"upkeep/svscan"
@@ -64,6 +66,9 @@ func TestSpec(t *testing.T) {
 		{"cmd /bin/sleep 5", svscan.JobSpec{Path: "/bin/sleep", Args: []string{"/bin/sleep", "5"}}},
 		{"cmd sleep\nonce\nin syslog\nout syslog\nenv A=1\nenv =x\nenv B=\nenv A=2=3",
 			svscan.JobSpec{Path: "./sleep", Args: []string{"sleep"}, Once: true, Env: []string{"B=", "A=2=3"}}},
+		{"cmd x -a\ndir /d\nnice -3\ncpu 0-2\nulimit -n 77\nin i\nout syslog\nerr e",
+			svscan.JobSpec{Path: "./x", Args: []string{"x", "-a"}, JobSettings: svscan.JobSettings{Dir: "/d", Nice: -3, HasNice: true,
+				CPUs: &unix.CPUSet{7}, Limits: []svscan.JobLimit{{Resource: unix.RLIMIT_NOFILE, Value: 77}}, Files: [3]string{"i", "", "e"}}}},
 		{"cmd x -a\ndir /d\nnice -3\ncpu 0-2\nulimit -n 77\nulimit -c unlimited\nuser bob\nin i\nout o\nerr e",
 			svscan.JobSpec{Path: launcher, Args: []string{"pmtr-launch", "-d", "/d", "-n", "-3", "-c", "0x7", "-l", "n=77",
 				"-l", "c=unlimited", "-u", "bob", "-i", "i", "-o", "o", "-r", "e", "--", "x", "-a"}}},

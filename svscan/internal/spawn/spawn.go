@@ -124,6 +124,8 @@ type Request struct {
 	Mark    servicedir.Mark
 	// Failed is, with StartFailed, the process that could not execute the program.
 	Failed int32
+	// Steps, unless it is nil, is for where Prepares is true.
+	Steps *Steps
 
 	node lane.Node[*Request]
 }
@@ -299,6 +301,7 @@ func (s *Spawner) start(c *child, r *Request) {
 			path: r.Program.path, argv: &r.Program.argv[0], env: &s.environ(r.Program)[0],
 			limit: s.limit, ignored: s.ignored, session: r.Session, follow: r.Follow, group: r.Group,
 			journal: r.Journal, mark: r.Mark, handles: s.handles, leaf: leaf,
+			steps: r.Steps,
 		}
 		if r.Stderr == 0 {
 			c.fds[2] = -1
@@ -336,7 +339,11 @@ func (s *Spawner) start(c *child, r *Request) {
 		case c.errno != 0:
 			s.table.Abort()
 			r.Failed = int32(pid)
-			r.Owner.StartFailed(c.errno, !c.barred, at)
+			var err error = c.errno
+			if c.step != StepExec {
+				err = &StepError{c.step, c.errno}
+			}
+			r.Owner.StartFailed(err, !c.barred, at)
 		default:
 			// The request may be used again as soon as the owner knows.
 			owner := r.Owner

@@ -70,9 +70,11 @@ type child struct {
 	mark    servicedir.Mark
 	handles bool // the inode of a pidfd goes into it
 	leaf    entrance
+	steps   *Steps         // nil: none
 	sockets []int          // what becomes firstSocket and so on
 	pid     unsafe.Pointer // to where it writes its pid for them, with room for a zero at the end
 
+	step         Step // that it is at
 	enter        bool // it has to go into its cgroup by itself
 	zero         byte // what it writes for that
 	occupied     [perStart]bool
@@ -259,6 +261,11 @@ func forkExec(c *child) int {
 	}
 	if c.limit != nil {
 		syscall.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(c.limit)), 0, 0, 0)
+	}
+	if c.steps != nil {
+		if errno = c.steps.take(&c.step); errno != 0 {
+			goto fail
+		}
 	}
 	bit = 0
 	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&bit)), 0, 8, 0, 0)

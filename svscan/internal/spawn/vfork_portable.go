@@ -32,6 +32,8 @@ type child struct {
 	mark    servicedir.Mark
 	handles bool
 	leaf    entrance
+	steps   *Steps // which nobody asks for
+	step    Step
 	sockets []int
 	pid     unsafe.Pointer // see there; here a shell takes its place
 	errno   syscall.Errno
