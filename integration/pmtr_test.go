@@ -745,7 +745,7 @@ func TestPmtrRefused(t *testing.T) {
 	t.Parallel()
 	l := &live{site: newSite(t, tree{"work/dep": "1\n"})}
 	l.configure(job("web", shell("echo $$; exec sleep 600")))
-	l.process = l.start(workshop+"/refuse", "ENOSYS:inotify_init1,EPERM:clone3,EPERM:close_range,ENOSYS:pidfd_open,EPERM:prctl,EPERM:madvise,ENOSYS:waitid",
+	l.process = l.start(workshop+"/refuse", "ENOSYS:inotify_init1,ENOSYS:clone3,EPERM:close_range,ENOSYS:pidfd_open,EPERM:prctl,EPERM:madvise,ENOSYS:waitid",
 		ours(t, "pmtr"), "-F", "-c", "pmtr.conf")
 	l.says("inotify-based dependency monitoring disabled", 1)
 	pid := l.started("web", 1)

@@ -29,20 +29,20 @@ func measurePmtr(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("jobs  launched  private KiB  PSS KiB  threads  start ms  restart ms (min median max)  edit ms (median max)  idle switches/min  stop ms")
+	fmt.Println("jobs  settings  private KiB  PSS KiB  threads  start ms  restart ms (min median max)  edit ms (median max)  idle switches/min  stop ms")
 	first := 0
 	for _, n := range []int{1, 10, 100} {
-		for _, launched := range []bool{false, true} {
-			m, err := measurePmtrWith(ctx, dir, p, n, launched)
+		for _, settings := range []bool{false, true} {
+			m, err := measurePmtrWith(ctx, dir, p, n, settings)
 			if err != nil {
 				return err
 			}
 			fmt.Printf("%4d  %-8v  %11d  %7d  %7d  %8.1f  %6.2f %6.2f %6.2f          %6.1f %6.1f         %6.1f             %6.1f\n",
-				n, launched, m.memory.privateDirty, m.memory.pss, m.threads, ms(m.start),
+				n, settings, m.memory.privateDirty, m.memory.pss, m.threads, ms(m.start),
 				ms(m.restarts[0]), ms(m.restarts[len(m.restarts)/2]), ms(m.restarts[len(m.restarts)-1]),
 				ms(m.edits[len(m.edits)/2]), ms(m.edits[len(m.edits)-1]), m.switches, ms(m.stop))
 			switch {
-			case launched:
+			case settings:
 			case n == 1:
 				first = m.memory.privateDirty
 			case n == 100:
@@ -64,15 +64,15 @@ type pmtrFigures struct {
 	switches        float64
 }
 
-// measurePmtrWith measures n jobs, which need the launcher or not.
-func measurePmtrWith(ctx context.Context, dir string, p programs, n int, launched bool) (m pmtrFigures, err error) {
+// measurePmtrWith measures n jobs, which have a setting or not.
+func measurePmtrWith(ctx context.Context, dir string, p programs, n int, settings bool) (m pmtrFigures, err error) {
 	s, err := openStamps(filepath.Join(dir, "stamps"))
 	if err != nil {
 		return m, err
 	}
 	defer s.close()
 	conf, more := filepath.Join(dir, "pmtr.conf"), ""
-	if launched {
+	if settings {
 		more = " nice 0\n"
 	}
 	text := ""
