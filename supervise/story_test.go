@@ -499,17 +499,17 @@ var stories = map[string]story{
 		steps: []string{
 			"boot: spawn-run", "started: announce up", "+2s redefined: TERM CONT announce",
 			"signal 15: down announce D arm-restart-10s", "redefined: disarm-restart spawn-run", "started: announce up",
-			"+10s redefined: TERM CONT announce", "redefined:", "signal 15: down spawn-run",
+			"+10s redefined: TERM CONT announce", "redefined:", "signal 15: down D spawn-run",
 			"redefined:", "started: announce up TERM CONT", "signal 15: down announce D arm-restart-10s",
 			"redefined-down: disarm-restart announce D", "redefined-down: announce", "redefined: spawn-run", "started: announce up",
-			"redefined-down: TERM CONT announce", "redefined:", "+10s signal 15: down spawn-run",
+			"redefined-down: TERM CONT announce", "redefined:", "+10s signal 15: down D spawn-run",
 		},
 	},
 	"redefined: what runs once does so again, and what is final is not any more": {
 		dialect: Daemontools, tweak: func(p *Policy) { p.PermanentRun, p.Pause = 33, 0 },
 		steps: []string{
 			"boot: spawn-run", "started: announce up", "exit 33: down announce D", "redefined: spawn-run", "started: announce up",
-			"redefined-once: TERM CONT announce", "signal 15: down spawn-run", "started: announce up", "exit 0: down announce D",
+			"redefined-once: TERM CONT announce", "signal 15: down D spawn-run", "started: announce up", "exit 0: down announce D",
 			"redefined-once: spawn-run", "started: announce up", "exit 33: down announce D", "redefined: spawn-run",
 			"shutdown: announce", "redefined:", "started: announce up arm-kill-10s TERM CONT", "signal 15: disarm-kill down announce x close",
 		},
