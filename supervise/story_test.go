@@ -511,7 +511,7 @@ var stories = map[string]story{
 			"boot: spawn-run", "started: announce up", "exit 33: down announce D", "redefined: spawn-run", "started: announce up",
 			"redefined-once: TERM CONT announce", "signal 15: down D spawn-run", "started: announce up", "exit 0: down announce D",
 			"redefined-once: spawn-run", "started: announce up", "exit 33: down announce D", "redefined: spawn-run",
-			"shutdown: announce", "redefined:", "started: announce up arm-kill-10s TERM CONT", "signal 15: disarm-kill down announce x close",
+			"shutdown: announce", "redefined:", "started: announce up arm-kill-10s TERM CONT", "signal 15: disarm-kill down D announce x close",
 		},
 	},
 	"held back by order": {

@@ -28,7 +28,7 @@ type Jobs struct {
 	last   *time.Timer // the last no earlier
 
 	mu      sync.Mutex
-	streams []*stream // by token
+	streams []*jobOutput // by token
 	free    []uint32
 	reading sync.Mutex // streams are read
 	buffer  [outputRead]byte
@@ -338,7 +338,7 @@ func (j *Job) Started(pid int32, at time.Time) {
 	j.pid, j.begun, j.fault = pid, at, 0
 	for _, p := range j.pipes {
 		unix.Close(p[1])
-		j.jobs.listen(&stream{job: j, pid: pid, fd: p[0]})
+		j.jobs.listen(&jobOutput{job: j, pid: pid, fd: p[0]})
 	}
 	j.mu.Unlock()
 	j.tell(JobEvent{Kind: JobStarted, PID: pid})
@@ -459,8 +459,8 @@ func (j *Job) Closed() {
 	}
 }
 
-// stream is an output of a process.
-type stream struct {
+// jobOutput is an output of a process.
+type jobOutput struct {
 	job   *Job
 	pid   int32
 	fd    int
@@ -468,7 +468,7 @@ type stream struct {
 }
 
 // listen has a stream read.
-func (s *Jobs) listen(o *stream) {
+func (s *Jobs) listen(o *jobOutput) {
 	_ = unix.SetNonblock(o.fd, true)
 	s.mu.Lock()
 	token := uint32(len(s.streams))
@@ -515,7 +515,7 @@ func (s *Jobs) deliver(token uint64) {
 }
 
 // read passes on what there is of a stream; more is false at its end.
-func (s *Jobs) read(o *stream) (more, some bool) {
+func (s *Jobs) read(o *jobOutput) (more, some bool) {
 	b := s.buffer[:]
 	kept := copy(b, o.begun)
 	n, err := unix.Read(o.fd, b[kept:])
