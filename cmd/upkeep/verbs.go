@@ -50,7 +50,6 @@ type manager struct {
 	undo     bool
 	json     bool
 	follow   bool
-	log      bool
 }
 
 // manage is described with manager. ok is false if it is none of its words.
