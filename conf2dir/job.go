@@ -66,7 +66,7 @@ type Address struct {
 func (j *Job) Clone() *Job {
 	c := *j
 	c.Cmd, c.Env, c.Depends = slices.Clone(j.Cmd), slices.Clone(j.Env), slices.Clone(j.Depends)
-	c.Limits, c.Options = slices.Clone(j.Limits), slices.Clone(j.Options)
+	c.Limits, c.Options, c.CPU = slices.Clone(j.Limits), slices.Clone(j.Options), slices.Clone(j.CPU)
 	return &c
 }
 

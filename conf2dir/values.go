@@ -110,19 +110,24 @@ func parseLimit(resource, value string) (l Limit, complaint string) {
 // maxCPU is the highest number of a CPU.
 const maxCPU = 1023
 
-// CPUSet is a set of CPUs.
-type CPUSet [(maxCPU + 1) / 64]uint64
+// CPUSet is a set of CPUs, 64 an element. Most jobs have an empty one, of no elements.
+type CPUSet []uint64
 
 // Has tells whether a CPU is in the set.
-func (s *CPUSet) Has(cpu int) bool { return s[cpu/64]&(1<<(cpu%64)) != 0 }
+func (s CPUSet) Has(cpu int) bool { return cpu/64 < len(s) && s[cpu/64]&(1<<(cpu%64)) != 0 }
 
-func (s *CPUSet) add(cpu int) { s[cpu/64] |= 1 << (cpu % 64) }
+func (s *CPUSet) add(cpu int) {
+	if *s == nil {
+		*s = make(CPUSet, (maxCPU+1)/64)
+	}
+	(*s)[cpu/64] |= 1 << (cpu % 64)
+}
 
 // Empty tells whether no CPU is in the set, which leaves the affinity alone.
-func (s *CPUSet) Empty() bool { return *s == CPUSet{} }
+func (s CPUSet) Empty() bool { return s == nil }
 
 // String is the set as ranges, "0-2,5", and "" if it is empty.
-func (s *CPUSet) String() string {
+func (s CPUSet) String() string {
 	var b []byte
 	for cpu := 0; cpu <= maxCPU; cpu++ {
 		if !s.Has(cpu) {
@@ -145,11 +150,14 @@ func (s *CPUSet) String() string {
 }
 
 // Mask is the set as 0x and hexadecimal digits.
-func (s *CPUSet) Mask() string {
+func (s CPUSet) Mask() string {
 	const digits = "0123456789abcdef"
 	b := []byte("0x")
 	for nibble := maxCPU / 4; nibble >= 0; nibble-- {
-		d := s[nibble/16] >> (nibble % 16 * 4) & 15
+		d := uint64(0)
+		if !s.Empty() {
+			d = s[nibble/16] >> (nibble % 16 * 4) & 15
+		}
 		if d != 0 || len(b) > 2 || nibble == 0 {
 			b = append(b, digits[d])
 		}
