@@ -54,7 +54,7 @@ exec sleep 1000
 100
 `},
 	{"base: inside, with a log", tree{"sv/log!": "#!/bin/sh\nexec cat\n", "sv/run!": `#!/bin/sh
-until svup -L .; do sleep 0.02; done
+until svup -L . && svup .; do sleep 0.02; done
 svstat .; svstat -l .; svstat -L .; svup .; echo $?; svup -l .; echo $?; svup -L .; echo $?
 svc -Lolox .
 `}, `begin; wait`, `.: up (pid N) S seconds, running

@@ -96,7 +96,7 @@ func playOpenRC(t *testing.T, c openrcScene) string {
 		list.WriteString(ours(t, filepath.Base(path)) + " " + path + "\n")
 	}
 	s.make(tree{"ours": list.String()})
-	r := s.run(words[0], append(append([]string{}, words[1:]...), "/bin/sh", "-ec", openrcPrepare, openrcPackages, s.root)...)
+	r := s.runFor(6*patience, words[0], append(append([]string{}, words[1:]...), "/bin/sh", "-ec", openrcPrepare, openrcPackages, s.root)...)
 	if r.code != 0 || r.stderr != "" {
 		t.Errorf("the scene ends with %v", r)
 	}

@@ -30,7 +30,13 @@ func (r result) String() string {
 // run runs a program to its end.
 func (s *site) run(path string, args ...string) result {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	return s.runFor(patience, path, args...)
+}
+
+// runFor is run for a program that does many things.
+func (s *site) runFor(limit time.Duration, path string, args ...string) result {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, path, args...)

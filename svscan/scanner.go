@@ -63,8 +63,9 @@ type Scanner struct {
 	fault        error // why One could not begin
 	keeping      keeping
 	logService   *logService
-	bornDown     bool // what is met now is not to be started
+	bornDown     map[string]bool // names under which what is met is not to be started
 	needsWatcher *needsWatcher
+	waiters      []chan struct{} // for units to be opened, each closed once
 	ending       ending
 	line         []*entry // in the order of their ranks, as long as others wait for them
 
@@ -233,12 +234,13 @@ func New(c Config) (*Scanner, error) {
 	s := &Scanner{
 		manager: manager,
 		k:       k, box: newMailbox[message](),
-		entries: make(map[servicedir.Identity]*entry),
-		names:   make(map[string]string),
-		ending:  ending{deadline: k.deadline},
-		program: programPath(),
-		caught:  caught,
-		linked:  make(map[string]*entry),
+		entries:  make(map[servicedir.Identity]*entry),
+		bornDown: make(map[string]bool),
+		names:    make(map[string]string),
+		ending:   ending{deadline: k.deadline},
+		program:  programPath(),
+		caught:   caught,
+		linked:   make(map[string]*entry),
 	}
 	return s, s.openScanControl()
 }
@@ -426,7 +428,10 @@ func (s *Scanner) scan() {
 	s.adopting = s.scanned.IsZero()
 	s.at = time.Time{}
 	s.serial++
-	defer func() { s.scanned = time.Now() }()
+	defer func() {
+		s.scanned = time.Now()
+		s.wakeWaiters()
+	}()
 	switch {
 	case s.k.config.One:
 		s.scanOne()
@@ -809,7 +814,7 @@ func (s *Scanner) openFailed(e *entry, err error) {
 func (s *Scanner) start(e *entry, x *slot, fd int, name string, first bool, left *handoff.Unit) {
 	u := newUnit(s.k, e, fd, name)
 	u.left = left
-	u.log, u.fresh, u.bornDown = x == &e.log, !first, s.bornDown
+	u.log, u.fresh, u.bornDown = x == &e.log, !first, s.bornDown[e.name] && x == &e.main
 	if u.log {
 		u.stdin = int32(e.pipe[0])
 		u.pipe.Store(e.inode)
@@ -842,6 +847,7 @@ func (e *entry) slotOf(u *unit) *slot {
 
 // opened is the answer to start.
 func (s *Scanner) opened(u *unit, err error) {
+	defer s.wakeWaiters()
 	s.opening--
 	if s.opening == 0 && s.inheriting {
 		s.inheriting = false

@@ -50,7 +50,8 @@ type order struct {
 	undo    bool          // a start that fails leaves nothing behind
 
 	late     <-chan time.Time
-	settling bool // it is up, and has to last
+	settling bool          // it is up, and has to last
+	lasts    time.Duration // for so long
 }
 
 // outcome is the answer.
@@ -143,7 +144,7 @@ func (s *Scanner) carryOut(o *order) outcome {
 	case "remove":
 		return s.removeService(o)
 	}
-	u, fault := s.unitOf(o.name)
+	u, fault := s.unitOf(o.name, o.late)
 	if o.verb == "why" {
 		return s.why(o.name, u, fault)
 	}
@@ -182,26 +183,55 @@ func (s *Scanner) ask(f func()) {
 }
 
 // unitOf finds the unit of a name, "web" or "web/log". Without one fault says why there is
-// none, if that is known.
-func (s *Scanner) unitOf(name string) (u *unit, fault string) {
-	s.ask(func() {
-		service, log := strings.CutSuffix(name, "/log")
-		for _, e := range s.entries {
-			if e.name != service || !e.present {
-				continue
-			}
-			x := &e.main
-			if log {
-				x = &e.log
-			}
-			if x.up {
-				u = x.unit
-			} else if err := x.fault(); err != nil {
-				fault = faultText(err)
-			}
+// none, if that is known. A scanner that has just begun is waited for.
+func (s *Scanner) unitOf(name string, late <-chan time.Time) (u *unit, fault string) {
+	for {
+		var soon chan struct{}
+		s.ask(func() { u, fault, soon = s.lookUp(name) })
+		if soon == nil {
+			return u, fault
 		}
-	})
-	return u, fault
+		select {
+		case <-soon:
+		case <-late:
+			return nil, "it was not looked at yet"
+		}
+	}
+}
+
+// lookUp is unitOf for now. soon is closed when it is worth to ask again.
+func (s *Scanner) lookUp(name string) (u *unit, fault string, soon chan struct{}) {
+	service, log := strings.CutSuffix(name, "/log")
+	opening := s.scanned.IsZero() || s.adopting || s.inheriting
+	for _, e := range s.entries {
+		if e.name != service || !e.present && !s.inheriting {
+			continue
+		}
+		x := &e.main
+		if log {
+			x = &e.log
+		}
+		if x.up {
+			return x.unit, "", nil
+		}
+		opening = opening || x.unit != nil
+		if err := x.fault(); err != nil {
+			fault = faultText(err)
+		}
+	}
+	if opening {
+		soon = make(chan struct{})
+		s.waiters = append(s.waiters, soon)
+	}
+	return nil, fault, soon
+}
+
+// wakeWaiters has those look again who wait for a unit.
+func (s *Scanner) wakeWaiters() {
+	for _, w := range s.waiters {
+		close(w)
+	}
+	s.waiters = nil
 }
 
 // faultText is why a directory is not supervised, in words.
@@ -249,6 +279,7 @@ func (u *unit) follow(o *order, first func(m *supervise.Machine), judge func(n *
 		kill = t.C
 	}
 	var settled <-chan time.Time
+	lasted, late := false, false
 	for {
 		for _, n := range x.box.take() {
 			if n.unit != u || int32(n.ordinal-now.ordinal) <= 0 {
@@ -259,19 +290,25 @@ func (u *unit) follow(o *order, first func(m *supervise.Machine), judge func(n *
 				return got
 			}
 		}
+		switch { // what came at the same moment counts
+		case lasted:
+			return outcome{}
+		case late:
+			return outcome{DoneLate, u.describe()}
+		}
 		if o.settling && settled == nil {
-			t := time.NewTimer(o.settle)
+			t := time.NewTimer(o.lasts)
 			defer t.Stop()
 			settled = t.C
 		}
 		select {
 		case <-x.box.wake:
 		case <-settled:
-			return outcome{}
+			lasted = true
 		case <-kill:
 			u.command('k')
 		case <-o.late:
-			return outcome{DoneLate, u.describe()}
+			late = true
 		}
 	}
 }
@@ -332,8 +369,12 @@ func (u *unit) bringUp(o *order) outcome {
 		case goal == GoalReady && began && m.Ready != 0:
 			return outcome{}, true
 		case goal == GoalUp && began && m.Script == supervise.ScriptRun:
+			o.lasts = o.settle
+			if same { // it has lasted for some time already
+				o.lasts -= min(max(u.Now().Mono-m.Started, 0), o.settle)
+			}
 			o.settling = true
-			return outcome{}, o.settle == 0
+			return outcome{}, o.lasts == 0
 		}
 		return outcome{}, false
 	})
@@ -407,6 +448,10 @@ func (s *Scanner) add(o *order) outcome {
 	if o.name == "" || o.name[0] == '.' || strings.Contains(o.name, "/") {
 		return outcome{DoneUnfit, strconv.Quote(o.name) + " cannot be the name of a service"}
 	}
+	if o.down { // before anybody can find the link
+		s.ask(func() { s.bornDown[o.name] = true })
+		defer s.call(func() { delete(s.bornDown, o.name) })
+	}
 	made, fault := s.linkTo(o.name, o.dir)
 	if fault != nil {
 		return *fault
@@ -469,14 +514,14 @@ func (s *Scanner) met(o *order, x *ear) (*unit, outcome) {
 	stopping := false
 	s.ask(func() {
 		if stopping = s.stop; !stopping {
-			s.meet(o.name, o.down)
+			s.meet(o.name)
 		}
 	})
 	if stopping {
 		return nil, outcome{DoneTemporary, "svscan is stopping"}
 	}
 	for {
-		u, fault := s.unitOf(o.name)
+		u, fault := s.unitOf(o.name, o.late)
 		if u != nil {
 			return u, outcome{}
 		}
@@ -492,9 +537,8 @@ func (s *Scanner) met(o *order, x *ear) (*unit, outcome) {
 	}
 }
 
-// meet looks at one name of the scan directory, now. With down a service that is new there
-// is not started.
-func (s *Scanner) meet(name string, down bool) {
+// meet looks at one name of the scan directory, now.
+func (s *Scanner) meet(name string) {
 	fd, err := unix.Open(s.k.config.Dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return // the scan says so
@@ -508,9 +552,7 @@ func (s *Scanner) meet(name string, down bool) {
 			e.seen = s.serial - 1
 		}
 	}
-	s.bornDown = down
 	s.look(fd, name, false, false, make(map[string]string))
-	s.bornDown = false
 }
 
 // removeService ends the supervision of what is linked into the scan directory, and removes the link.
