@@ -194,16 +194,16 @@ func parseSchedule(text string) (list []step, ok bool) {
 		return []step{{signal: int(unix.SIGTERM)}, {wait: time.Duration(n) * time.Second}}, true
 	}
 	for i, item := range items {
-		n, err := strconv.ParseUint(item, 10, 31)
 		name, dashed := strings.CutPrefix(item, "-")
+		n, err := strconv.ParseUint(name, 10, 31)
 		switch signal := servicedir.SignalNumber(name); {
 		case item == "forever":
 			list = append(list, step{wait: forever})
-		case err == nil && i > 0:
+		case err == nil && i > 0 && !dashed:
 			list = append(list, step{wait: time.Duration(n) * time.Second})
 		case signal > 0:
 			list = append(list, step{signal: signal})
-		case err == nil && n < 65, dashed && err == nil:
+		case err == nil && 0 < n && n < 65:
 			list = append(list, step{signal: int(n)})
 		default:
 			return nil, false
