@@ -52,6 +52,7 @@ type Service struct {
 	over    bool          // the goroutine has ended
 	broken  bool          // the machine is not to be trusted
 	awaits  bool          // the first event is not there yet
+	lazy    bool          // there is a goroutine only while there is something to do
 	wake    chan struct{} // hands it to the goroutine
 	frozen  chan struct{} // closed when the machine stands still; nil if it need not
 
@@ -109,12 +110,21 @@ func (s *Service) PostControl() {
 
 // rouse wakes the goroutine and releases the lock.
 func (s *Service) rouse() {
-	wake := !s.awake
+	wake, lazy := !s.awake, s.lazy
 	s.awake = true
 	s.mu.Unlock()
 	if wake {
-		s.wake <- struct{}{} // which has room: it takes one each time it is woken
+		s.hand(lazy)
 	}
+}
+
+// hand gives the machine to the goroutine.
+func (s *Service) hand(lazy bool) {
+	if lazy {
+		go s.work() // ends when there is nothing to do
+		return
+	}
+	s.wake <- struct{}{} // which has room: it takes one each time it is woken
 }
 
 // Append is a Post that nobody is told of until Proceed.
@@ -134,13 +144,14 @@ func (s *Service) Proceed() {
 		return
 	}
 	s.awake = true
+	lazy := s.lazy
 	s.mu.Unlock()
 	after := busy
 	for n := 0; after == busy && n < turnsHere; n++ {
 		after = s.turn()
 	}
 	if after != asleep {
-		s.wake <- struct{}{} // the rest, or the end, is for its goroutine
+		s.hand(lazy) // the rest, or the end, is for its goroutine
 	}
 }
 
@@ -208,22 +219,50 @@ func (s *Service) Freeze() Machine {
 func (s *Service) Thaw() {
 	s.mu.Lock()
 	s.frozen = nil
-	over := s.over
+	over, lazy := s.over, s.lazy
 	s.mu.Unlock()
 	if !over {
-		s.wake <- struct{}{}
+		s.hand(lazy)
 	}
 }
 
 // Run is the service's goroutine. It ends when the machine is gone.
 func (s *Service) Run() {
-	after := asleep
-	for after != over {
+	for <-s.wake; s.turns() != over; {
 		<-s.wake
-		for after = busy; after == busy; {
-			after = s.turn()
-		}
 	}
+	s.end()
+}
+
+// RunLazily is Run for a service that is seldom heard of: it returns, and there is a
+// goroutine whenever there is something to do.
+func (s *Service) RunLazily() {
+	s.mu.Lock()
+	s.lazy = true
+	awake := s.awake
+	s.mu.Unlock()
+	if awake { // whoever has woken it did not know
+		go func() {
+			<-s.wake
+			s.work()
+		}()
+	}
+}
+
+func (s *Service) work() {
+	if s.turns() == over {
+		s.end()
+	}
+}
+
+func (s *Service) turns() (after progress) {
+	for after == busy {
+		after = s.turn()
+	}
+	return after
+}
+
+func (s *Service) end() {
 	s.mu.Lock()
 	s.over = true
 	if s.frozen != nil {

@@ -43,15 +43,35 @@ func (f *fakePort) MarkDown(bool)                          {}
 func (f *fakePort) Closed()                                { close(f.closed) }
 func (f *fakePort) Panicked(reason any)                    { panic(reason) }
 
+// eitherWay runs a test of a service with a goroutine, and of one that has it only while
+// there is something to do.
+func eitherWay(t *testing.T, test func(t *testing.T, run func(*Service))) {
+	t.Parallel()
+	for name, run := range map[string]func(*Service){
+		"always": func(s *Service) { go s.Run() },
+		"lazily": (*Service).RunLazily,
+		"late": func(s *Service) { // what is posted before is not lost
+			s.PostControl()
+			s.RunLazily()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, run)
+		})
+	}
+}
+
 // TestFreeze: a frozen service has handled all that came before, and handles what
 // comes meanwhile after it was thawed.
-func TestFreeze(t *testing.T) {
-	t.Parallel()
+func TestFreeze(t *testing.T) { eitherWay(t, testFreeze) }
+
+func testFreeze(t *testing.T, run func(*Service)) {
 	p := PolicyFor(Daemontools)
 	port := newFakePort()
 	var s Service
 	s.Init(port, &p)
-	go s.Run()
+	run(&s)
 	at := port.Now()
 	s.Post(Event{Kind: EvBoot, At: at})
 	if m := s.Freeze(); m.Phase != PhaseStarting || <-port.spawns != ScriptRun {
@@ -80,13 +100,14 @@ func TestFreeze(t *testing.T) {
 
 // TestLogControl: encore's L has what follows go to the log service, but for x, until l,
 // or until the next that is written.
-func TestLogControl(t *testing.T) {
-	t.Parallel()
+func TestLogControl(t *testing.T) { eitherWay(t, testLogControl) }
+
+func testLogControl(t *testing.T, run func(*Service)) {
 	p := PolicyFor(Encore)
 	port := newFakePort()
 	var s Service
 	s.Init(port, &p)
-	go s.Run()
+	run(&s)
 	s.Post(Event{Kind: EvBoot, Facts: Facts{Down: true}, At: port.Now()})
 	port.control = []byte("L+ol=u")
 	s.PostControl()
@@ -112,13 +133,14 @@ func TestLogControl(t *testing.T) {
 }
 
 // TestFreezeAgain freezes a service at any time, while others are at it.
-func TestFreezeAgain(t *testing.T) {
-	t.Parallel()
+func TestFreezeAgain(t *testing.T) { eitherWay(t, testFreezeAgain) }
+
+func testFreezeAgain(t *testing.T, run func(*Service)) {
 	p := PolicyFor(Daemontools)
 	port := newFakePort()
 	var s Service
 	s.Init(port, &p)
-	go s.Run()
+	run(&s)
 	s.Post(Event{Kind: EvBoot, Facts: Facts{Down: true}, At: port.Now()})
 	var group sync.WaitGroup
 	for range 2 {

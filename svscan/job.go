@@ -222,7 +222,7 @@ func (s *Jobs) Add(name string, spec *JobSpec) (*Job, error) {
 		return nil, err
 	}
 	j.Init(j, spec.Policy)
-	go j.Run() // ends with the job
+	j.RunLazily()
 	j.Post(supervise.Event{Kind: supervise.EvBoot, Facts: j.facts(spec), At: j.Now()})
 	return j, nil
 }

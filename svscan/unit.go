@@ -310,7 +310,11 @@ func (u *unit) open() {
 	if u.entry != nil && !u.log && u.stdout.Load() < 0 && servicedir.Logged(u.dir.FD) {
 		u.entryChanged("log") // it came between the scan and the watch
 	}
-	go u.Run() // ends with the machine: Closed
+	if u.log && u.builtin { // which has a goroutine of its own while it writes
+		u.RunLazily()
+	} else {
+		go u.Run() // ends with the machine: Closed
+	}
 	u.mirror() // before the status: a unit is in one worker's hands at a time
 }
 
