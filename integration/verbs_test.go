@@ -390,7 +390,12 @@ func TestNeeds(t *testing.T) {
 	f.verb(0, "lost is held: it needs nothing", "why", "lost")
 	f.verb(0, "round is held: it needs turn, and with that itself", "why", "round")
 	f.verb(2, "the time is over: held", "start", "--timeout", "50", "web")
-	f.make(tree{"service/db/go": ""})
+	// Who is held is held by the next program, too, and by the next scanner.
+	f.upgraded()
+	f.verb(0, "web is held: it needs db", "why", "web")
+	db := f.wait("db", up)
+	f.crash(func() { f.make(tree{"service/db/go": ""}) })
+	f.wait("db", unchanged(db))
 	f.verb(0, "", "start", "web")
 	f.make(tree{"service/nothing/run!": faultSleeper})
 	f.wait("lost", up)

@@ -110,6 +110,9 @@ func (s *Scanner) watchNeeds() {
 }
 
 func (s *Scanner) weighAll() {
+	if s.needsWatcher == nil {
+		return // there are none
+	}
 	for _, e := range s.entries {
 		if e.main.up && e.main.unit.needed() != nil {
 			s.weigh(e)

@@ -485,6 +485,7 @@ func (s *Scanner) scan() {
 	case !s.adopting:
 		s.seekMain()
 		s.moveUp()
+		s.weighAll()
 	case s.opening == 0:
 		s.scanned = time.Now()
 		s.adopted()
@@ -852,6 +853,7 @@ func (s *Scanner) opened(u *unit, err error) {
 	if s.opening == 0 && s.inheriting {
 		s.inheriting = false
 		s.k.table.Abort()
+		defer s.weighAll()
 	}
 	if s.opening == 0 && s.adopting && !s.stop {
 		defer s.adopted()
