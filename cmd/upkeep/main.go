@@ -7,6 +7,7 @@
 //	upkeep demo          runs a small tree and shows it
 //	upkeep log SERVICE   shows what a service has logged
 //	upkeep upgrade DIR   has the svscan of DIR become the program as it is now
+//	upkeep start NAME    and other verbs: docs/managing.md
 package main
 
 import (
@@ -110,7 +111,7 @@ func linked(path string) cli.Applet {
 func base(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
 
 func usage(env *cli.Env) int {
-	return env.Usage("upkeep", "upkeep --list | --link dir | demo | upgrade [dir] | log service ... | program [argument ...]")
+	return env.Usage("upkeep", "upkeep --list | --link dir | demo | upgrade [dir] | log service ... | start|stop|... name ... | program [argument ...]")
 }
 
 func list(env *cli.Env) int {

@@ -54,7 +54,7 @@ func inside(t *testing.T, args ...string) (code int, stdout, stderr string) {
 func TestDispatch(t *testing.T) {
 	t.Parallel()
 	const (
-		usage     = "upkeep: usage: upkeep --list | --link dir | demo | upgrade [dir] | log service ... | program [argument ...]\n"
+		usage     = "upkeep: usage: upkeep --list | --link dir | demo | upgrade [dir] | log service ... | start|stop|... name ... | program [argument ...]\n"
 		demoUsage = "upkeep: usage: " + demoSyntax + "\n"
 		svokUsage = "svok: usage: svok dir\n"
 	)
