@@ -42,6 +42,17 @@ func jobber() {
 		}
 		return ev
 	}
+	// end is what comes after TERM: CONT, unless that has found nobody, and the end.
+	end := func() JobEvent {
+		n := <-heard
+		if n.ev.Kind == JobSignaled {
+			n = <-heard
+		}
+		if n.ev.Kind != JobEnded {
+			fmt.Printf("heard %+v of %s, not the end\n", n.ev, n.job.Name())
+		}
+		return n.ev
+	}
 	sh := func(script string) *JobSpec {
 		return &JobSpec{Path: "/bin/sh", Args: []string{"sh", "-c", script}, Env: []string{"A=b"}, Policy: &p}
 	}
@@ -61,8 +72,7 @@ func jobber() {
 		fmt.Println(err)
 	}
 	fmt.Println(hear(JobSignaled).Signal)
-	hear(JobSignaled) // CONT
-	fmt.Println(hear(JobEnded).Status.Signal())
+	fmt.Println(end().Status.Signal())
 	fmt.Print(<-output)
 	hear(JobStarted)
 	fmt.Println(hear(JobEnded).Status.Code())
@@ -90,7 +100,9 @@ func jobber() {
 	fmt.Println(hear(JobEnded).Status.Signal())
 	hear(JobGone)
 	other.Remove()
-	hear(JobSignaled, JobSignaled, JobEnded, JobGone)
+	hear(JobSignaled)
+	end()
+	hear(JobGone)
 
 	text, err := s.Ask(5*time.Second, "/bin/echo", "an", "answer")
 	fmt.Printf("%q %v\n", text, err)
