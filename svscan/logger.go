@@ -178,6 +178,9 @@ func (l *logger) contain(f func()) {
 // open reads the script and opens what it names. What is wrong is said once.
 func (l *logger) open(resume bool) error {
 	text, err := servicedir.LogScript(l.u.dir.FD)
+	if err == unix.ENOENT {
+		return err // it has just gone, which is no fault: the next start is one of run
+	}
 	var script logwriter.Multilog
 	if err == nil {
 		script, err = l.u.k.scripts.parse(text, l.u.k.config.Dialect == supervise.Encore)
