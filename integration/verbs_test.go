@@ -145,6 +145,21 @@ func TestVerbs(t *testing.T) {
 	if r := f.run(ours(t, "upkeep"), "-s", f.path(), "ping"); r.code != 3 {
 		t.Error(r)
 	}
+	// By its path, and where nobody can tell which scanner is meant.
+	if r := f.run(ours(t, "upkeep"), "why", "service/good"); r.code != 0 {
+		t.Error(r)
+	}
+	f.setenv("UPKEEP_SCANDIR", "")
+	nowhere := "upkeep: warning: unable to start good: no svscan for .: name its directory with -s, or the service by its path\n"
+	var others []string
+	for _, dir := range []string{"/service", "/etc/service", "/run/service", "/var/service"} {
+		if _, err := os.Stat(dir + "/.svscan"); err == nil {
+			others = append(others, dir) // this machine's own
+		}
+	}
+	if r := f.run(ours(t, "upkeep"), "start", "good"); len(others) == 0 && r != (result{"", nowhere, 3}) {
+		t.Error(r)
+	}
 	if got := f.upkeep("status", "--json", "ready").stdout; !strings.HasPrefix(got, `{"service":"ready","state":"up","pid":`) {
 		t.Error(got)
 	}

@@ -346,7 +346,11 @@ func (m *manager) request(dir string, verb []string, service, definition, goal s
 			time.Sleep(againEvery)
 			continue
 		case gone(err):
-			return svscan.DoneUnknown, "no svscan for " + dir
+			text := "no svscan for " + dir
+			if m.dir == "" && dir == "." {
+				text += ": name its directory with -s, or the service by its path"
+			}
+			return svscan.DoneUnknown, text
 		case err != nil:
 			return svscan.DoneTemporary, "unable to reach the svscan of " + dir + ": " + err.Error()
 		}
