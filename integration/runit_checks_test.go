@@ -73,14 +73,14 @@ var runitChecks = []runitCheck{
 		want: "runsvdir d: warning: log must have at least seven characters.\nrunsvdir d: warning: log service disabled.\n0\n"},
 	{program: "sv", script: `sv; echo $?; sv -V | cat; echo $?`, want: "usage: sv [-v] [-w sec] command service ...\n\n100\n$Id: upkeep $\nusage: sv [-v] [-w sec] command service ...\n\n0\n", ours: true},
 	{program: "sv", script: `
-		mkdir sv; printf '#!/bin/sh\nexec sleep 1000\n' >sv/run; chmod 755 sv/run
-		runsv sv & r=$!
-		until sv status ./sv >/dev/null; do sleep 0.02; done
+		mkdir sv; printf '#!/bin/sh\necho up\nexec sleep 1000\n' >sv/run; chmod 755 sv/run
+		runsv sv >out & r=$!
+		line out 1; stat sv run
 		sv down ./sv; echo $?
 		stat sv down
 		sv exit ./sv; echo $?
 		wait $r; echo $?`,
-		want: "0\ndown\n0\n0\n"},
+		want: "run\n0\ndown\n0\n0\n"},
 	{program: "svlogd", script: `svlogd; echo $?`, want: "usage: svlogd [-ttv] [-r c] [-R abc] [-l len] [-b buflen] dir ...\n\n111\n"},
 	{program: "svlogd", script: `
 		mkdir log; echo foo | svlogd log; echo bar | svlogd log; cat log/current
