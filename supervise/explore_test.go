@@ -159,13 +159,14 @@ func (w *world) act(before, m *Machine, a *Actions) error {
 // hears checks what listeners are told in one step: of the end of a process before that
 // nothing is left of it, of nothing after the end of all, and of no process that is not there.
 func hears(m *Machine, a *Actions) error {
-	told := ""
+	var b [maxActions]byte
+	told := b[:0]
 	for _, x := range a.All() {
 		if x.Kind == Emit {
-			told += string(rune(x.Byte))
+			told = append(told, x.Byte)
 		}
 	}
-	switch told {
+	switch string(told) {
 	case "", "d", "D", "dD", "OD", "x", "dx", "Dx", "dDx", "ODx", "O":
 		return nil
 	case "u", "U":
@@ -173,7 +174,7 @@ func hears(m *Machine, a *Actions) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("listeners are told %q in phase %v", told, m.Phase)
+	return fmt.Errorf("listeners are told %q in phase %v", string(told), m.Phase)
 }
 
 // agree checks the invariants of a state.
@@ -368,13 +369,15 @@ func visit(t *testing.T, p *Policy, see func(from node, ev Event, to node, a *Ac
 		t.Fatalf("%v: %v\nafter:\n%s\nin %+v %+v", p.Dialect, err, path, queue[at].m, queue[at].w)
 	}
 	push(node{}, -1, Event{})
+	var a Actions // one for all: see makes it escape
 	for i := 0; i < len(queue); i++ {
 		for _, from := range []node{queue[i], {later(queue[i].m), queue[i].w}} {
 			for _, ev := range events {
 				if ev.Kind == EvBoot && from.m.Booted && ev.Facts != (Facts{}) {
 					continue // one second boot is as good as another
 				}
-				m, a := from.m.Step(p, ev)
+				var m Machine
+				m, a = from.m.Step(p, ev)
 				w := from.w
 				if !w.possible(&from.m, &ev) {
 					if m != from.m || a.n > 0 {
