@@ -40,7 +40,7 @@ import (
 
 // patience is for what happens within a second or two unless the machine is
 // very busy. Nothing waits for it unless something is wrong.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // parallel is how many tests run at the same time. They wait for the pauses of
 // services much more than they compute, so there may be more than processors.

@@ -17,6 +17,7 @@ install -m 0 /dev/null /run/runit.stopit
 install -m 0 /dev/null /run/runit.reboot
 sh /etc/runit/packages >/run/said 2>&1 &
 `,
+	"early!":          "#!/bin/sh\n: >/run/early\nexec sleep 1000\n",
 	"native.boot.run": "",
 	"no.emulate.sysv": "",
 	"shutdown-run/":   "",
@@ -39,14 +40,17 @@ ended() {
 	while pgrep 'sshd|svlogd' >/run/left; do /etc/runit/look; sleep 0.02; done
 	sv status ssh
 }
+list() { ls /etc/service | grep -v early; }
+# What the scripts tell the first process goes on to stage 2, which has to be runsvdir.
+until [ -e /run/early ]; do sleep 0.02; done
 # Whether there is a supervisor at once, which is told to start the service, is luck.
 anew() { maint postinst configure $1 | grep -v '^ok: run: ssh:'; readlink /etc/service/ssh; }
 anew; serves
 maint prerm upgrade 2; maint postinst configure 1; serves $pid
-maint prerm remove; sv status ssh; maint postrm remove; ls /etc/service; ended
+maint prerm remove; sv status ssh; maint postrm remove; list; ended
 anew 1; serves $pid
 mv /etc/service/ssh /etc/service/.ssh; ended
-maint prerm upgrade 2; maint postinst configure 1; ls /etc/service; ended
+maint prerm upgrade 2; maint postinst configure 1; list; ended
 mv /etc/service/.ssh /etc/service/ssh; serves $pid
 maint prerm remove; maint postrm remove; ended; ls /var/log/runit; maint postrm purge; ls /var/log/runit
 mkdir /var/log/runit/ssh # it is in the package
@@ -123,9 +127,11 @@ func playHelper(t *testing.T, prepare func(*privateWorld), look string) {
 	// As before it is installed for the first time.
 	w.must("/bin/rm", "-f", "/etc/sv/ssh/supervise", "/etc/sv/ssh/log/supervise")
 	w.private("/etc/runit", "2", "3")
+	w.make(helperStages)
 	w.must("/bin/mkdir", "-p", "/etc/runit/runsvdir/default")
 	w.must("/bin/ln", "-s", "default", "/etc/runit/runsvdir/current")
-	w.make(helperStages)
+	w.must("/bin/mkdir", "-p", "/etc/runit/runsvdir/default/early")
+	w.must("/bin/cp", w.path("early"), "/etc/runit/runsvdir/default/early/run")
 	w.make(tree{"look!": "#!/bin/sh\n" + look + "\n"})
 	w.must("/bin/cp", "-a", w.root+"/.", "/etc/runit")
 	w.write("/dev/console", "")

@@ -13,7 +13,7 @@ import (
 )
 
 // patience is for what happens at once unless the machine is very busy.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // waiter runs a Wait whose looks the test sees and answers.
 type waiter struct {

@@ -132,7 +132,8 @@ func TestPmtrLaunch(t *testing.T) {
 				"Max core file size        unlimited            unlimited            bytes     \n" +
 				"Max open files            77                   77                   files     \n" +
 				"Max address space         5000000000           5000000000           bytes     \n"},
-		{"small limits", []string{"-l", "v=20000000", "-l", "d=1000000", "-l", "u=1", "-l", "n=4", "-l", "i=0", "-u", "nobody", "/bin/echo", "ok"}, "ok\n"},
+		// Of a user who has no other process, in this test or beside it.
+		{"small limits", []string{"-l", "v=20000000", "-l", "d=1000000", "-l", "u=1", "-l", "n=4", "-l", "i=0", "-u", "games", "/bin/echo", "ok"}, "ok\n"},
 		{"all limits", []string{"-l", "e=0", "-l", "f=6", "-l", "i=7", "-l", "l=8", "-l", "m=9", "-l", "q=10", "-l", "r=0", "-l", "t=12", "-l", "u=13",
 			"/bin/sh", "-c", `while read -r l; do case $l in *file\ size*|*pending*|*locked*|*resident*|*msgq*|*priority*|*cpu*|*processes*) echo $l; esac; done </proc/self/limits`},
 			"Max cpu time 12 12 seconds\nMax file size 6 6 bytes\nMax core file size CORE\nMax resident set 9 9 bytes\nMax processes 13 13 processes\n" +

@@ -22,7 +22,7 @@ import (
 // becomes.
 const role = "UPKEEP_HOLD_TEST"
 
-const patience = 10 * time.Second
+const patience = time.Minute
 
 func TestMain(m *testing.M) {
 	switch what, arg, _ := strings.Cut(os.Getenv(role), " "); what {
