@@ -80,10 +80,13 @@ func TestVerbs(t *testing.T) {
 		"service/checked/run!":           "#!/bin/sh\nsleep 0.2; : >works; exec sleep 1000\n",
 		"service/checked/check!":         "#!/bin/sh\nexec test -e works\n",
 		"service/checked/down":           "",
+		"service/strict/run!":            faultSleeper,
+		"service/strict/check!":          "#!/bin/sh\necho $$ >>checks\n[ -e hang ] && exec sleep 1000\nexit 1\n",
+		"service/strict/down":            "",
 		"service/task/run!":              "#!/bin/sh\nexit 0\n",
 		"service/task/down":              "",
 	})
-	for _, name := range []string{"good", "dies", "dies/log", "ready", "silent", "plain", "checked", "task"} {
+	for _, name := range []string{"good", "dies", "dies/log", "ready", "silent", "plain", "checked", "strict", "task"} {
 		f.wait(name, func(_ status.Record, alive bool) bool { return alive })
 	}
 	f.wait("deaf", up)
@@ -126,6 +129,17 @@ func TestVerbs(t *testing.T) {
 	if _, err := os.Stat(f.dir("checked", "works")); err != nil {
 		t.Error("start has not waited for check:", err)
 	}
+	f.verb(0, "ready ", "state", "checked") // for everybody
+	f.verb(2, ", and check is not content", "start", "--timeout", "100", "strict")
+	f.verb(0, "", "start", "--wait=up", "--settle=0", "strict")
+	// A check that hangs is ended with the wait.
+	f.make(tree{"service/strict/hang": ""})
+	f.verb(2, ", and check is not content", "start", "--timeout", "200", "strict")
+	for _, line := range waitLines(t, f.dir("strict/checks"), 2) {
+		pid, _ := strconv.Atoi(line)
+		waitEnd(t, pid)
+	}
+	f.verb(0, "", "stop", "strict")
 	f.verb(0, "", "once", "task")
 	f.verb(1, "unable to once dies: exited with 7\n", "once", "dies")
 
@@ -431,6 +445,40 @@ func TestNeeds(t *testing.T) {
 			t.Errorf("%q is not before %q: %q", pair[0], pair[1], lines)
 		}
 	}
+}
+
+// TestNeedsCheck: what has a script check is ready when that is content, which is asked as
+// long as somebody needs it, also by the next scanner.
+func TestNeedsCheck(t *testing.T) {
+	t.Parallel()
+	f := newFaultScene(t, tree{
+		"service/web/run!":  faultSleeper,
+		"service/web/needs": "db\n",
+		"service/db/run!":   "#!/bin/sh\nrm -f works\nexec sleep 1000\n",
+		"service/db/check!": "#!/bin/sh\necho $$ >>checks\nexec test -e works\n",
+	})
+	f.wait("db", up)
+	waitLines(t, f.dir("db/checks"), 3)
+	f.verb(0, "web is held: it needs db", "why", "web")
+	f.crash(func() {})
+	f.make(tree{"service/db/checks": ""})
+	waitLines(t, f.dir("db/checks"), 2)
+	f.upgraded()
+	f.make(tree{"service/db/checks": ""})
+	waitLines(t, f.dir("db/checks"), 2)
+	f.verb(0, "web is held: it needs db", "why", "web")
+	f.make(tree{"service/db/works": ""})
+	f.wait("web", up)
+	f.verb(0, "ready ", "state", "db")
+	// A new life has to be found ready anew.
+	db := f.wait("db", up)
+	f.verb(0, "", "stop", "web")
+	f.make(tree{"service/db/checks": ""})
+	f.verb(2, ", and check is not content", "restart", "--timeout", "100", "db")
+	f.wait("db", upAnew(db.PID))
+	f.verb(2, "the time is over: ", "start", "--timeout", "50", "web")
+	f.make(tree{"service/db/works": ""})
+	f.verb(0, "", "start", "web")
 }
 
 // TestVerbsRace adds services that become ready, die at once, are ready later, or never:

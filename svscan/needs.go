@@ -113,6 +113,7 @@ func (s *Scanner) weighAll() {
 	if s.needsWatcher == nil {
 		return // there are none
 	}
+	s.sweepChecks()
 	for _, e := range s.entries {
 		if e.main.up && e.main.unit.needed() != nil {
 			s.weigh(e)
@@ -144,6 +145,9 @@ func (s *Scanner) weigh(e *entry) {
 			unmet, unknown = append(unmet, name), append(unknown, name)
 		case !other.serves():
 			unmet = append(unmet, name)
+			if other.main.up {
+				s.seekReadiness(other.main.unit)
+			}
 		}
 	}
 	round := len(unmet) > 0 && s.needs(e, e, make(map[*entry]bool))
@@ -182,7 +186,7 @@ func (e *entry) serves() bool {
 		return false
 	}
 	u := e.main.unit
-	says := u.saysReady()
+	says := u.saysReady() || u.hasCheck()
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	m := &u.state

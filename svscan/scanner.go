@@ -65,6 +65,7 @@ type Scanner struct {
 	logService   *logService
 	bornDown     map[string]bool // names under which what is met is not to be started
 	needsWatcher *needsWatcher
+	checks       checks
 	waiters      []chan struct{} // for units to be opened, each closed once
 	ending       ending
 	line         []*entry // in the order of their ranks, as long as others wait for them
@@ -304,6 +305,7 @@ func (s *Scanner) Run() (code int) {
 		s.leave()
 		s.tellLeaving()
 	}
+	s.endChecks()
 	s.leaveKeeper()
 	s.k.hub.close()
 	if s.home != nil {

@@ -32,6 +32,7 @@ const (
 	GoalNone  = "none"
 	GoalUp    = "up"    // it runs, for as long as Settle says
 	GoalReady = "ready" // it has said so
+	GoalCheck = "check" // its script check has
 	GoalEnd   = "end"   // it has ended with 0
 	GoalAuto  = "auto"  // ready, if it says when it is, or else up
 )
@@ -100,7 +101,7 @@ func parseOrder(text string) (o *order, ok bool) {
 		o.dir = words[2]
 	}
 	switch o.goal {
-	case GoalNone, GoalUp, GoalReady, GoalEnd, GoalAuto:
+	case GoalNone, GoalUp, GoalReady, GoalCheck, GoalEnd, GoalAuto:
 	default:
 		return nil, false
 	}
@@ -324,11 +325,17 @@ func runs(m *supervise.Machine) bool {
 // bringUp obeys start, restart and once.
 func (u *unit) bringUp(o *order) outcome {
 	goal := o.goal
-	if goal == GoalAuto {
+	checks := (goal == GoalAuto && o.verb != "once" || goal == GoalCheck) && u.hasCheck()
+	switch {
+	case checks || goal == GoalAuto && u.saysReady():
+		goal = GoalReady
+	case goal == GoalAuto || goal == GoalCheck:
 		goal = GoalUp
-		if u.saysReady() {
-			goal = GoalReady
-		}
+	}
+	s := u.entry.scanner
+	if checks {
+		s.call(func() { s.awaitReadiness(u, 1) })
+		defer s.call(func() { s.awaitReadiness(u, -1) })
 	}
 	var base supervise.Machine
 	same := false // what runs now is what is asked for
@@ -348,7 +355,7 @@ func (u *unit) bringUp(o *order) outcome {
 			u.command('u')
 		}
 	}
-	return u.follow(o, begin, func(n *note) (outcome, bool) {
+	got := u.follow(o, begin, func(n *note) (outcome, bool) {
 		m := &n.state
 		deaths := m.Deaths - base.Deaths
 		if runs(&base) && !same && deaths > 0 {
@@ -368,6 +375,8 @@ func (u *unit) bringUp(o *order) outcome {
 			return outcome{DoneFailed, endText(m.Last)}, true
 		case goal == GoalReady && began && m.Ready != 0:
 			return outcome{}, true
+		case checks && began:
+			s.call(func() { s.seekReadiness(u) })
 		case goal == GoalUp && began && m.Script == supervise.ScriptRun:
 			o.lasts = o.settle
 			if same { // it has lasted for some time already
@@ -378,6 +387,10 @@ func (u *unit) bringUp(o *order) outcome {
 		}
 		return outcome{}, false
 	})
+	if checks && got.code == DoneLate {
+		got.text += ", and check is not content"
+	}
+	return got
 }
 
 // bringDown obeys stop.

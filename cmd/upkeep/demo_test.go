@@ -21,7 +21,7 @@ import (
 
 // patience is for what happens within a few seconds unless the machine is very
 // busy. Nothing waits for it unless something is wrong.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // services are those of the tree.
 var services = []string{"clock", "clock/log", "flaky", "sleeper", "spare"}

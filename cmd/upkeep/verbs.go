@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -143,7 +142,7 @@ func (m *manager) options(args []string) (names []string, ok bool) {
 		}
 	}
 	switch m.goal {
-	case "check", svscan.GoalNone, svscan.GoalUp, svscan.GoalReady, svscan.GoalEnd, svscan.GoalAuto:
+	case svscan.GoalCheck, svscan.GoalNone, svscan.GoalUp, svscan.GoalReady, svscan.GoalEnd, svscan.GoalAuto:
 		return names, true
 	}
 	return nil, false
@@ -289,26 +288,8 @@ func (m *manager) perform(dir, service, definition string, deadline time.Time) (
 	if m.verb == "stop" && len(m.schedule) > 0 {
 		return m.stopBySchedule(dir, service)
 	}
-	goal, settle := m.goal, m.settle
-	checks := false
-	if m.verb == "start" || m.verb == "restart" || m.verb == "add" {
-		at := dir + "/" + service
-		if definition != "" {
-			at = definition
-		}
-		checks = goal == "check" || goal == svscan.GoalAuto && !isThere(at+"/notification-fd") && isThere(at+"/check")
-		if checks && !m.down {
-			goal, settle = svscan.GoalUp, 0
-		}
-	}
-	code, text = m.request(dir, []string{m.verb}, service, definition, goal, settle, deadline)
-	if code == svscan.DoneOK && checks && !m.down {
-		return m.check(dir, service, deadline)
-	}
-	return code, text
+	return m.request(dir, []string{m.verb}, service, definition, m.goal, m.settle, deadline)
 }
-
-func isThere(path string) bool { return unix.Access(path, unix.F_OK) == nil }
 
 // request sends the order until it is answered: a scanner that becomes another program, or
 // is started again, forgets who waits, and what was asked for can be asked for again.
@@ -372,45 +353,6 @@ func gone(err error) bool {
 }
 
 func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
-
-// check runs the script check until it is content, or the service has ended.
-func (m *manager) check(dir, service string, deadline time.Time) (code int, text string) {
-	first := ""
-	for {
-		code, state := m.request(dir, []string{"state"}, service, "", svscan.GoalNone, 0, deadline)
-		if code != svscan.DoneOK {
-			return code, state
-		}
-		if first == "" {
-			first = state
-		}
-		if state != first {
-			return svscan.DoneFailed, "it is " + state + " before check was content"
-		}
-		pid, err := syscall.ForkExec("check", []string{"./check"}, &syscall.ProcAttr{
-			Dir: dir + "/" + service, Env: syscall.Environ(), Files: []uintptr{0, 1, 2},
-		})
-		if err != nil {
-			return svscan.DoneTemporary, "unable to run " + service + "/check: " + err.Error()
-		}
-		var st unix.WaitStatus
-		for {
-			if _, err = unix.Wait4(pid, &st, 0, nil); err != unix.EINTR {
-				break
-			}
-		}
-		if err == nil && st.Exited() && st.ExitStatus() == 0 {
-			return svscan.DoneOK, ""
-		}
-		if !deadline.IsZero() && time.Now().After(deadline) {
-			return svscan.DoneLate, "check is not content"
-		}
-		time.Sleep(checkEvery)
-	}
-}
-
-// checkEvery is the time between two runs of check.
-const checkEvery = 50 * time.Millisecond
 
 // stopBySchedule sends the signals of a schedule until the service is down.
 func (m *manager) stopBySchedule(dir, service string) (code int, text string) {
