@@ -353,7 +353,8 @@ func TestConf2dirRules(t *testing.T) {
 		}
 		bounces := h.time("bounce", 3)
 		for i, b := range bounces[1:] {
-			if gap := b.when - bounces[i].when; gap < 1.9 || gap > 4 {
+			// Of two seconds, by the clock of scripts that a busy machine lets begin late.
+			if gap := b.when - bounces[i].when; gap < 1 || gap > 8 {
 				t.Errorf("bounce after %v seconds", gap)
 			}
 		}

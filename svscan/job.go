@@ -340,9 +340,10 @@ func (j *Job) Started(pid int32, at time.Time) {
 		unix.Close(p[1])
 		j.jobs.listen(&jobOutput{job: j, pid: pid, fd: p[0]})
 	}
-	j.mu.Unlock()
-	j.tell(JobEvent{Kind: JobStarted, PID: pid})
+	// Who hears of it may order what this process is to obey, and of nothing later first.
 	j.Append(supervise.Event{Kind: supervise.EvStarted, PID: pid, At: j.jobs.k.instant(at)})
+	j.tell(JobEvent{Kind: JobStarted, PID: pid})
+	j.mu.Unlock()
 }
 
 // StartFailed implements spawn.Owner.
@@ -356,25 +357,28 @@ func (j *Job) StartFailed(err error, exec bool, at time.Time) {
 
 func (j *Job) notStarted(err error, exec bool, at time.Time) {
 	ev := supervise.Event{Kind: supervise.EvStartFailed, Exec: exec, At: j.jobs.k.instant(at)}
+	var told JobEvent
+	if exec {
+		ev.Status = supervise.Exited(exitFatal)
+		told = JobEvent{Kind: JobFailed, Err: err}
+		if e, ok := err.(*spawn.StepError); ok {
+			told.Step = e.Step
+		}
+	}
 	var errno syscall.Errno
 	errors.As(err, &errno)
 	j.mu.Lock()
-	news := j.fault != errno
+	delayed := !exec && j.fault != errno
 	j.fault = errno
+	j.Post(ev) // before anybody hears of it
+	if exec {
+		j.tell(told)
+	}
 	j.mu.Unlock()
-	switch {
-	case exec:
-		ev.Status = supervise.Exited(exitFatal)
-		failed := JobEvent{Kind: JobFailed, Err: err}
-		if e, ok := err.(*spawn.StepError); ok {
-			failed.Step = e.Step
-		}
-		j.tell(failed)
-	case news:
+	if delayed {
 		j.jobs.k.report(Warning, j.Name(), "fork for", j.Name(), err)
 		j.tell(JobEvent{Kind: JobDelayed})
 	}
-	j.Post(ev)
 }
 
 // Slow implements spawn.Owner.
@@ -392,13 +396,15 @@ func (j *Job) Died(pid int32, status uint32) {
 	j.pid = 0
 	over := j.closed
 	age := now.Sub(j.begun)
-	j.mu.Unlock()
+	if !over {
+		j.Append(supervise.Event{Kind: supervise.EvDied, PID: pid, Status: st, At: j.jobs.k.instant(now)})
+	}
 	j.tell(JobEvent{Kind: JobEnded, PID: pid, Status: st, Age: age})
+	j.mu.Unlock()
 	if over {
 		j.tell(JobEvent{Kind: JobGone})
 		return
 	}
-	j.Append(supervise.Event{Kind: supervise.EvDied, PID: pid, Status: st, At: j.jobs.k.instant(now)})
 	j.Proceed()
 }
 
