@@ -155,8 +155,8 @@ type Spawner struct {
 	handles bool // the inode of a pidfd has to be noted
 	none    int  // what is in an empty slot
 	top     int
-	copying atomic.Bool // every child gets a copy of the table
-	helper  atomic.Pointer[child]
+	copying atomic.Bool           // every child gets a copy of the table
+	spare   atomic.Pointer[child] // for who helps, while nobody does
 	before  func()
 	after   func()
 
@@ -219,13 +219,9 @@ func New(t *reap.Table, o Options) (*Spawner, error) {
 		l.Begin = func() *child { return new(child) }
 		l.Limit, l.Patience = hang, patience
 		l.Late = func(r *Request) { r.Owner.Slow() }
-		l.Stuck = func() {
-			s.helper.Store(new(child))
-			t.Relieve()
-		}
+		l.Stuck = t.Relieve
 		l.Start()
 	}
-	s.helper.Store(new(child))
 	return s, nil
 }
 
@@ -244,7 +240,15 @@ func (s *Spawner) Hold() {
 }
 
 // Release is described with Hold.
-func (s *Spawner) Release() { lane.Release(s.lanes[:], few, s.helper.Load()) }
+func (s *Spawner) Release() {
+	// Who was relieved may come back and help once more beside who does now.
+	c := s.spare.Swap(nil)
+	if c == nil {
+		c = &child{helps: true}
+	}
+	lane.Release(s.lanes[:], few, c)
+	s.spare.Store(c)
+}
 
 // Pause waits until the starts under way are over, at most for d, and has no other
 // begun until Resume.
@@ -301,7 +305,7 @@ func (s *Spawner) start(c *child, r *Request) {
 			path: r.Program.path, argv: &r.Program.argv[0], env: &s.environ(r.Program)[0],
 			limit: s.limit, ignored: s.ignored, session: r.Session, follow: r.Follow, group: r.Group,
 			journal: r.Journal, mark: r.Mark, handles: s.handles, leaf: leaf,
-			steps: r.Steps,
+			steps: r.Steps, helps: c.helps,
 		}
 		if r.Stderr == 0 {
 			c.fds[2] = -1
@@ -348,12 +352,11 @@ func (s *Spawner) start(c *child, r *Request) {
 			// The request may be used again as soon as the owner knows.
 			owner := r.Owner
 			s.table.Register(int32(pid), owner, r.KillGroup, func() { owner.Started(int32(pid), at) })
-			helped := c == s.helper.Load()
-			if helped && s.before != nil {
+			if c.helps && s.before != nil {
 				s.before()
 			}
 			owner.Proceed()
-			if helped && s.after != nil {
+			if c.helps && s.after != nil {
 				s.after()
 			}
 		}

@@ -301,6 +301,54 @@ func TestBadDescriptor(t *testing.T) {
 }
 
 // Directories may be renamed and unlinked under a descriptor.
+// detained is an owner that keeps whoever starts its process.
+type detained struct {
+	*owner
+	kept, free chan struct{}
+}
+
+func (o *detained) Proceed() {
+	close(o.kept)
+	<-o.free
+}
+
+// TestTwoHelp: one who helps and got stuck may be at it again while another has taken
+// over; each works on what is its own.
+func TestTwoHelp(t *testing.T) {
+	t.Parallel()
+	s, err := New(&table, Options{Env: os.Environ(), Limit: limit})
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := func(o Owner) *Request {
+		return &Request{
+			Owner: o, Program: program(t, "/bin/sh", "sh", "-c", ":"), Dir: openDir(t, "/"), Stdin: -1, Stdout: -1, Notify: -1, Journal: -1,
+		}
+	}
+	first := &detained{newOwner(), make(chan struct{}), make(chan struct{})}
+	s.Hold()
+	s.Spawn(request(first))
+	over := make(chan struct{})
+	go func() {
+		s.Release()
+		close(over)
+	}()
+	<-first.kept
+	if s.spare.Load() != nil {
+		t.Error("what one works on is there for another")
+	}
+	second := newOwner()
+	s.Hold()
+	s.Spawn(request(second))
+	s.Release()
+	second.expect(t, "started")
+	second.expect(t, "died 0x0")
+	close(first.free)
+	first.expect(t, "started")
+	first.expect(t, "died 0x0")
+	<-over
+}
+
 func TestRenamedDirectory(t *testing.T) {
 	both(t, func(t *testing.T, s *Spawner) {
 		dir := t.TempDir()

@@ -73,6 +73,7 @@ type child struct {
 	steps   *Steps         // nil: none
 	sockets []int          // what becomes firstSocket and so on
 	pid     unsafe.Pointer // to where it writes its pid for them, with room for a zero at the end
+	helps   bool           // it is not a worker's
 
 	step         Step // that it is at
 	enter        bool // it has to go into its cgroup by itself

@@ -36,6 +36,7 @@ type child struct {
 	step    Step
 	sockets []int
 	pid     unsafe.Pointer // see there; here a shell takes its place
+	helps   bool
 	errno   syscall.Errno
 
 	occupied [perStart]bool
