@@ -140,8 +140,15 @@ func playHelper(t *testing.T, prepare func(*privateWorld), look string) {
 	}
 	w.must("/bin/mount", "--bind", w.path("console"), "/dev/console")
 	console := w.start("/bin/cat", w.path("console"))
+	// Who finds no reader does without a console.
+	writer, err := os.OpenFile(w.path("console"), os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
 	first := w.start(words[0], append(append([]string{}, words[1:]...), "/sbin/runit")...)
 	first.wait()
+	writer.Close()
 	console.wait()
 	stages, err := os.ReadFile(console.stdout)
 	if err != nil {

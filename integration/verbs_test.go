@@ -454,7 +454,7 @@ func TestNeedsCheck(t *testing.T) {
 	f := newFaultScene(t, tree{
 		"service/web/run!":  faultSleeper,
 		"service/web/needs": "db\n",
-		"service/db/run!":   "#!/bin/sh\nrm -f works\nexec sleep 1000\n",
+		"service/db/run!":   faultSleeper,
 		"service/db/check!": "#!/bin/sh\necho $$ >>checks\nexec test -e works\n",
 	})
 	f.wait("db", up)
@@ -473,7 +473,9 @@ func TestNeedsCheck(t *testing.T) {
 	// A new life has to be found ready anew.
 	db := f.wait("db", up)
 	f.verb(0, "", "stop", "web")
-	f.make(tree{"service/db/checks": ""})
+	if err := os.Remove(f.dir("db/works")); err != nil {
+		t.Fatal(err)
+	}
 	f.verb(2, ", and check is not content", "restart", "--timeout", "100", "db")
 	f.wait("db", upAnew(db.PID))
 	f.verb(2, "the time is over: ", "start", "--timeout", "50", "web")
