@@ -116,23 +116,24 @@ func (u *unit) begin() {
 type jobs uint16
 
 const (
-	jobOpen     jobs     = 1 << iota
-	jobStatus            // write the status file
-	jobFacts             // look at the definition
-	jobRunFacts          // and run changed
-	jobFinish            // start finish, if it is there
-	jobConsult           // run a control script, if it is there
-	jobCheck             // see whether the FIFOs are still ours
-	jobClose             // give everything up
-	jobTexts             // write runit's text files
-	jobEnd               // see how a process that is not our child has ended
-	jobStart             // start a script that needs what is in the directory
-	jobNeeds             // see whether they do
-	jobLeaf              // see whether it is empty
-	jobState             // only a name for what could not be written
-	jobTally    = jobEnd // likewise
-	jobPolicy            // look at what makes the policy another
-	jobDepends           // look at what the service depends on
+	jobOpen     jobs = 1 << iota
+	jobStatus        // write the status file
+	jobFacts         // look at the definition
+	jobRunFacts      // and run changed
+	jobFinish        // start finish, if it is there
+	jobConsult       // run a control script, if it is there
+	jobCheck         // see whether the FIFOs are still ours
+	jobClose         // give everything up
+	jobTexts         // write runit's text files
+	jobEnd           // see how a process that is not our child has ended
+	jobStart         // start a script that needs what is in the directory
+	jobNeeds         // see whether they do
+	jobLeaf          // see whether it is empty
+	jobPolicy        // look at what makes the policy another
+	jobDepends       // look at what the service depends on
+	jobState         // only a name for what could not be written
+
+	jobTally = jobEnd // likewise
 
 	urgentJobs = ^(jobOpen | jobTexts)
 )
