@@ -28,6 +28,15 @@ const (
 	EvTimer
 	// EvReady: the service reported readiness; it is start Life, if that is not 0.
 	EvReady
+	// EvBeat: the service, start Life, gave a sign of life, or (Flag) wants to be taken for
+	// one that does not.
+	EvBeat
+	// EvPeriod: from now on it does so at least every After; 0 is never.
+	EvPeriod
+	// EvExtend: what it is at takes longer, and After from now are granted.
+	EvExtend
+	// EvMood: it is as the Mood in Byte says.
+	EvMood
 	// EvResumed: the machine was restored from what a former supervisor left
 	// behind. Facts are as they are now. The last process that was started is
 	// Life, PID, running Script since Since; Flag tells that it still runs, else
@@ -65,13 +74,14 @@ type Timer uint8
 
 // The timers of a service.
 const (
-	TimerRestart Timer = iota // the pause before a start is over
-	TimerKill                 // the process had its time to stop
-	TimerFinish               // the finish script had its time
-	TimerReady                // readiness was due
-	TimerDrain                // a log service had its time to drain
-	TimerControl              // the control FIFO may be read again
-	TimerBounce               // run is old enough to be started anew
+	TimerRestart  Timer = iota // the pause before a start is over
+	TimerKill                  // the process had its time to stop
+	TimerFinish                // the finish script had its time
+	TimerReady                 // readiness was due
+	TimerDrain                 // a log service had its time to drain
+	TimerControl               // the control FIFO may be read again
+	TimerBounce                // run is old enough to be started anew
+	TimerWatchdog              // a sign of life was due
 	Timers
 )
 
@@ -121,6 +131,7 @@ type Event struct {
 	PID    int32
 	Life   uint32
 	Status WaitStatus
+	After  time.Duration
 	At     Instant
 	Since  Instant
 }

@@ -55,7 +55,20 @@ func canonical(p *Policy, m Machine) Machine {
 		m.Consulting = 'h' // all of these only send a signal
 	}
 	m.Life = 0
-	m.KillDue, m.FinishDue, m.DrainDue = 0, 0, 0 // only for who resumes
+	m.KillDue, m.DrainDue = 0, 0 // only for who resumes
+	m.Missed = false             // only said
+	if !m.alive() {
+		m.Mood, m.Watchdog = MoodNone, 0
+	}
+	m.Watchdog = min(m.Watchdog, 1)
+	switch {
+	case !m.Watched:
+		m.LimitDue = 0
+	case m.LimitDue > walkNow:
+		m.LimitDue = walkNow + time.Second
+	default:
+		m.LimitDue = walkNow
+	}
 	m.Deaths = min(m.Deaths, 1)
 	m.Failures = min(m.Failures, 1)
 	m.Last = 0
@@ -88,7 +101,7 @@ func canonical(p *Policy, m Machine) Machine {
 // later is the same state after a long time in which nothing happened.
 func later(m Machine) Machine {
 	m.Started -= 50 * time.Second
-	m.Due = min(m.Due, walkNow)
+	m.Due, m.LimitDue = min(m.Due, walkNow), min(m.LimitDue, walkNow)
 	return m
 }
 
@@ -194,6 +207,14 @@ func (w *world) agree(m *Machine) error {
 		return fmt.Errorf("timed without a timer to bounce")
 	case m.Timed && (m.PID == 0 || m.Script != ScriptRun):
 		return fmt.Errorf("timed without run")
+	case m.Watched && !w.armed[TimerWatchdog]:
+		return fmt.Errorf("watched without a timer")
+	case m.Watched && !m.guarded():
+		return fmt.Errorf("watched, and no sign of life is due")
+	case m.Ready != 0 && m.guarded() && !m.Watched && !m.Restored:
+		return fmt.Errorf("nobody watches for signs of life")
+	case m.Mood == MoodReloading && m.Ready != 0 && m.alive():
+		return fmt.Errorf("ready while it reloads")
 	case m.Phase == PhaseReady && (!m.alive() || m.Script != ScriptRun):
 		return fmt.Errorf("ready, and run is not there")
 	case m.Phase == PhaseGone != w.closed:
@@ -324,10 +345,20 @@ func walkEvents(p *Policy) (list []Event) {
 		add(Event{Kind: EvTimer, Timer: t})
 	}
 	for _, k := range []EventKind{EvReady, EvRemoved, EvReturned, EvShutdown, EvDrain, EvSlow, EvDeadline} {
-		if (k == EvReady || k == EvSlow || k == EvDrain) && lean(p) {
+		if k == EvReady && lean(p) || (k == EvSlow || k == EvDrain) && (lean(p) || p.WatchdogFor > 0) {
 			continue
 		}
 		add(Event{Kind: k})
+	}
+	if p.WatchdogFor > 0 {
+		add(Event{Kind: EvBeat})
+		add(Event{Kind: EvBeat, Flag: true})
+		add(Event{Kind: EvPeriod})
+		add(Event{Kind: EvPeriod, After: time.Second})
+		add(Event{Kind: EvExtend, After: time.Minute})
+		for mood := MoodReloading; mood < Moods; mood++ {
+			add(Event{Kind: EvMood, Byte: byte(mood)})
+		}
 	}
 	return list
 }
@@ -396,6 +427,9 @@ func visit(t *testing.T, p *Policy, see func(from node, ev Event, to node, a *Ac
 				if ev.Kind == EvTimer && ev.Timer == TimerBounce && from.m.Timed && from.m.Started+p.Bounce > walkNow {
 					w.armed[TimerBounce] = true
 				}
+				if ev.Kind == EvTimer && ev.Timer == TimerWatchdog && from.m.Watched && from.m.LimitDue > walkNow {
+					w.armed[TimerWatchdog] = true
+				}
 				if err := w.act(&from.m, &m, &a); err != nil {
 					fail(i, ev, err)
 				}
@@ -422,6 +456,10 @@ func walkPolicies() []*Policy {
 	p := PolicyFor(S6)
 	p.KillAfter, p.ReadyFor = time.Second, time.Second
 	list = append(list, &p)
+	guarded := PolicyFor(Daemontools)
+	guarded.WatchdogFor, guarded.ReadyFor = time.Minute, time.Second
+	guarded.ControlScripts = os.Getenv("UPKEEP_LONG_WALK") != "" // another minute
+	list = append(list, &guarded)
 	for _, scripts := range []string{"", "control", "finish", "start"} {
 		p := PolicyFor(Daemontools)
 		p.ControlScripts, p.FinishScript, p.StartStopScripts = scripts == "control", scripts == "finish", scripts == "start"

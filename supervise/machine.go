@@ -79,18 +79,22 @@ type Machine struct {
 	Prompt    bool // and that without a pause
 	Again     bool // one more run is due although it is wanted once
 	Timed     bool // TimerBounce is armed
+	Mood      Mood // what the service says of itself
+	Watched   bool // TimerWatchdog is armed, for LimitDue
+	Missed    bool // no sign of life came in time, and it was aborted
 
 	Life       uint32 // counts the starts asked for; names the process among them
 	PID        int32
 	Last       WaitStatus // of the last end of run
 	Deaths     uint32
+	Watchdog   uint32        // the most milliseconds between two signs of life of this start; 0: none are due
 	Since      int64         // wall clock of the last pid change
 	ReadySince int64         // wall clock of the last time ready, or down and ready
 	Started    time.Duration // last start of run
 	Ready      time.Duration // last time ready; 0 when it was not since Started
 	Due        time.Duration // when TimerRestart fires, if Waiting; after a short life, before when nothing starts
 	KillDue    time.Duration // when TimerKill fires, if Stopped
-	FinishDue  time.Duration // when TimerFinish fires, if armed since the last start
+	LimitDue   time.Duration // when TimerFinish fires, or TimerReady or TimerWatchdog, which never are at the same time
 	DrainDue   time.Duration // likewise TimerDrain
 }
 
@@ -125,6 +129,8 @@ func (m *Machine) step(p *Policy, ev *Event, a *Actions) {
 		m.timer(p, ev, a)
 	case EvReady:
 		m.ready(p, ev, a)
+	case EvBeat, EvPeriod, EvExtend, EvMood:
+		m.notified(p, ev, a)
 	case EvResumed:
 		m.resumed(p, ev, a)
 	case EvNeeds:
@@ -156,6 +162,9 @@ func (m *Machine) step(p *Policy, ev *Event, a *Actions) {
 		m.deadline(p, ev.At, a)
 	case EvRedefined:
 		m.redefine(p, ev, a)
+	}
+	if m.Watchdog > 0 || m.Watched {
+		m.guard(ev.At, a)
 	}
 	if m.Exiting && (m.Phase == PhaseDown || m.Phase == PhaseHeld) && m.vacant() && !m.Waiting && !m.Unsettled {
 		m.gone(a)
@@ -270,7 +279,7 @@ func (m *Machine) started(p *Policy, ev *Event, a *Actions) {
 			m.Since = ev.At.Wall
 		}
 		if p.FinishFor > 0 && m.Script == ScriptFinish {
-			m.FinishDue = ev.At.Mono + p.FinishFor
+			m.LimitDue = ev.At.Mono + p.FinishFor
 			a.add(Action{Kind: Arm, Timer: TimerFinish, After: p.FinishFor})
 		}
 		a.add(Action{Kind: Announce})
@@ -283,10 +292,12 @@ func (m *Machine) started(p *Policy, ev *Event, a *Actions) {
 	m.Paused, m.GotTerm, m.Failed, m.Unfit, m.Idle = false, false, false, false, false
 	m.RanStop = m.RanStop && m.Script != ScriptRun
 	m.Since, m.Started, m.Ready = ev.At.Wall, ev.At.Mono, 0
+	m.begin(p)
 	a.add(Action{Kind: Announce})
 	a.add(Action{Kind: Emit, Byte: byte(ChangeUp)})
 	m.timeBounce(p, ev.At, a)
 	if p.ReadyFor > 0 {
+		m.LimitDue = ev.At.Mono + p.ReadyFor
 		a.add(Action{Kind: Arm, Timer: TimerReady, After: p.ReadyFor})
 	}
 	switch {
@@ -358,7 +369,7 @@ func (m *Machine) died(p *Policy, ev *Event, a *Actions) {
 	if m.PID == 0 || ev.PID != m.PID {
 		return
 	}
-	m.PID = 0
+	m.PID, m.LimitDue = 0, 0
 	if ev.Final {
 		m.leave()
 	}
@@ -651,7 +662,7 @@ func (m *Machine) timer(p *Policy, ev *Event, a *Actions) {
 		m.kill(TimerKill, &m.KillDue, ev.At, a)
 	case TimerFinish:
 		if m.Script == ScriptFinish && m.PID != 0 && p.FinishFor > 0 {
-			m.kill(TimerFinish, &m.FinishDue, ev.At, a)
+			m.kill(TimerFinish, &m.LimitDue, ev.At, a)
 		}
 	case TimerDrain:
 		if m.Draining {
@@ -659,8 +670,8 @@ func (m *Machine) timer(p *Policy, ev *Event, a *Actions) {
 		}
 	case TimerReady:
 		// A firing that was under way when the timer was armed anew is early.
-		if m.Phase == PhaseUp && m.Script == ScriptRun && p.ReadyFor > 0 && ev.At.Mono >= m.Started+p.ReadyFor &&
-			!m.Renew && !m.Exiting {
+		if m.Phase == PhaseUp && m.Script == ScriptRun && p.ReadyFor > 0 && ev.At.Mono >= max(m.Started+p.ReadyFor, m.LimitDue) &&
+			m.Mood != MoodReloading && !m.Renew && !m.Exiting {
 			m.Renew = true
 			m.stop(p, ev.At, a)
 			a.add(Action{Kind: Announce})
@@ -669,6 +680,11 @@ func (m *Machine) timer(p *Policy, ev *Event, a *Actions) {
 		// The owner reads the control FIFO after every event.
 	case TimerBounce:
 		m.bounce(p, ev.At, a)
+	case TimerWatchdog:
+		// A firing that was under way when the timer was armed anew is early.
+		if m.Watched && ev.At.Mono >= m.LimitDue {
+			m.abort(p, ev.At, a)
+		}
 	}
 }
 
@@ -680,7 +696,7 @@ func (m *Machine) kill(t Timer, due *time.Duration, at Instant, a *Actions) {
 	a.add(Action{Kind: Arm, Timer: t, After: killAgain})
 }
 
-// ready is once in a life; it may come when the process has been told to stop.
+// ready is once in a life, and after a reload; it may come when the process has been told to stop.
 func (m *Machine) ready(p *Policy, ev *Event, a *Actions) {
 	if !m.alive() || m.Script != ScriptRun || m.Ready != 0 || ev.Life != 0 && ev.Life != m.Life {
 		return
@@ -688,7 +704,7 @@ func (m *Machine) ready(p *Policy, ev *Event, a *Actions) {
 	if m.Phase == PhaseUp {
 		m.Phase = PhaseReady
 	}
-	m.Ready, m.ReadySince = max(ev.At.Mono, 1), ev.At.Wall
+	m.Ready, m.ReadySince, m.Mood = max(ev.At.Mono, 1), ev.At.Wall, MoodNone
 	if p.ReadyFor > 0 {
 		a.add(Action{Kind: Disarm, Timer: TimerReady})
 	}

@@ -117,6 +117,7 @@ type Policy struct {
 	DrainFor      time.Duration  // what a log service gets to read to the end; 0: no end
 	FinishFor     time.Duration  // from the start of finish to KILL; 0: never
 	ReadyFor      time.Duration  // from the start to readiness, or run is started anew; 0: for ever
+	WatchdogFor   time.Duration  // the most between two signs of life of what is started from now on; 0: none are due
 	UnfitPause    time.Duration  // until run is tried again that could not be executed, which then is no death (s6); 0: it is one
 	Tally         int            // as many deaths are on record (s6)
 }

@@ -36,7 +36,7 @@ func (m *Machine) resumed(p *Policy, ev *Event, a *Actions) {
 // goOn is the part of resumed that is about the process.
 func (m *Machine) goOn(p *Policy, ev *Event, a *Actions) {
 	was := *m
-	m.Asked, m.Slow, m.Waiting, m.Stopped, m.Loaded = false, false, false, false, false
+	m.Asked, m.Slow, m.Waiting, m.Stopped, m.Loaded, m.Watched = false, false, false, false, false, false
 	m.Consulting, m.PID = 0, 0
 
 	age := int32(ev.Life - was.Life) // it wraps around
@@ -46,7 +46,8 @@ func (m *Machine) goOn(p *Policy, ev *Event, a *Actions) {
 		return
 	case age > 0 || was.Asked:
 		m.overtaken(&was, age > 0, ev)
-		was.Consulting, was.Stopped = 0, false
+		m.begin(p)
+		was.Consulting, was.Stopped, was.Watched = 0, false, false
 	}
 	m.PID = ev.PID
 	if !ev.Flag {
@@ -74,7 +75,7 @@ func (m *Machine) overtaken(was *Machine, missed bool, ev *Event) {
 			m.Deaths++
 			m.Last = UnknownEnd
 		}
-		m.Phase, m.GotTerm, m.FinishDue = PhaseFinishing, false, 0
+		m.Phase, m.GotTerm, m.LimitDue = PhaseFinishing, false, 0
 		m.RanStop = m.RanStop || ev.Script == ScriptStop
 		return
 	}
@@ -90,7 +91,7 @@ func (m *Machine) resumeAlive(p *Policy, was *Machine, at Instant, a *Actions) {
 	again := func(t Timer, due *time.Duration, whole time.Duration) {
 		left := whole
 		if *due != 0 {
-			left = min(max(*due-at.Mono, 0), whole)
+			left = min(max(*due-at.Mono, 0), max(whole, mostExtension))
 		}
 		*due = at.Mono + left
 		a.add(Action{Kind: Arm, Timer: t, After: left})
@@ -100,7 +101,7 @@ func (m *Machine) resumeAlive(p *Policy, was *Machine, at Instant, a *Actions) {
 		again(TimerKill, &m.KillDue, max(p.KillAfter, p.ShutdownAfter, killAgain))
 	}
 	if p.FinishFor > 0 && m.Script == ScriptFinish {
-		again(TimerFinish, &m.FinishDue, p.FinishFor)
+		again(TimerFinish, &m.LimitDue, p.FinishFor)
 	}
 	a.add(Action{Kind: Announce})
 	if !m.alive() {
@@ -112,9 +113,12 @@ func (m *Machine) resumeAlive(p *Policy, was *Machine, at Instant, a *Actions) {
 	if m.Draining {
 		again(TimerDrain, &m.DrainDue, p.DrainFor)
 	}
-	if p.ReadyFor > 0 && m.Phase == PhaseUp {
-		due := m.Started + p.ReadyFor
-		again(TimerReady, &due, p.ReadyFor)
+	switch {
+	case was.Watched: // for a whole period
+		m.beat(at, a)
+	case p.ReadyFor > 0 && m.Phase == PhaseUp && m.Mood == MoodNone:
+		m.LimitDue = max(m.LimitDue, m.Started+p.ReadyFor)
+		again(TimerReady, &m.LimitDue, p.ReadyFor)
 	}
 	if was.Loaded && !m.Paused {
 		a.add(Action{Kind: Signal, Signal: syscall.SIGCONT, PID: m.PID})

@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -132,14 +133,71 @@ func TestResumeTimes(t *testing.T) {
 	}
 }
 
+// TestResumeWatchdog: who takes over grants a whole period, and what was granted of other
+// limits goes on. A start of which the state knows nothing has the period of the directory.
+func TestResumeWatchdog(t *testing.T) {
+	t.Parallel()
+	p := PolicyFor(Daemontools)
+	guardedPolicy(&p)
+	for name, c := range map[string]struct {
+		said   []Event
+		missed bool
+		want   Action
+	}{
+		"ready":     {[]Event{{Kind: EvReady}, {Kind: EvBeat}}, false, Action{Kind: Arm, Timer: TimerWatchdog, After: 3 * time.Second}},
+		"its own":   {[]Event{{Kind: EvPeriod, After: 8 * time.Second}, {Kind: EvReady}}, false, Action{Kind: Arm, Timer: TimerWatchdog, After: 8 * time.Second}},
+		"none":      {[]Event{{Kind: EvPeriod}, {Kind: EvReady}}, false, Action{}},
+		"reloading": {[]Event{{Kind: EvReady}, {Kind: EvMood, Byte: byte(MoodReloading)}}, false, Action{Kind: Arm, Timer: TimerWatchdog, After: 3 * time.Second}},
+		"leaving":   {[]Event{{Kind: EvReady}, {Kind: EvMood, Byte: byte(MoodLeaving)}}, false, Action{}},
+		"extended":  {[]Event{{Kind: EvExtend, After: time.Minute}}, false, Action{Kind: Arm, Timer: TimerReady, After: 58 * time.Second}},
+		"missed":    {nil, true, Action{Kind: Arm, Timer: TimerReady, After: 2 * time.Second}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var m Machine
+			var a Actions
+			start := Instant{100 * time.Second, int64(100 * time.Second)}
+			late := Instant{102 * time.Second, int64(102 * time.Second)}
+			for _, ev := range append([]Event{{Kind: EvBoot}, {Kind: EvStarted, PID: 7}}, c.said...) {
+				ev.At = start
+				m, _ = m.Step(&p, ev)
+			}
+			life := m.Life
+			if c.missed {
+				m, _ = Machine{}.Step(&p, Event{Kind: EvBoot, At: start})
+				m.Life--
+			}
+			m, err := DecodeState(m.AppendState(nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, a = m.Step(&p, Event{Kind: EvResumed, PID: 7, Life: life, Script: ScriptRun, Flag: true, Since: start, At: late})
+			var got Action
+			for _, x := range a.All() {
+				if x.Kind == Arm {
+					got = x
+				}
+			}
+			if got != c.want {
+				t.Errorf("%+v, want %+v", got, c.want)
+			}
+			if c.missed {
+				if _, a = m.Step(&p, Event{Kind: EvReady, At: late}); !strings.Contains(actionText(&a), "arm-watchdog-3s") {
+					t.Errorf("%s", actionText(&a))
+				}
+			}
+		})
+	}
+}
+
 func TestStateRoundTrip(t *testing.T) {
 	t.Parallel()
 	m := Machine{
 		Phase: PhaseStopping, Script: ScriptRun, Want: status.WantDown, Consulting: 't', Failures: 3,
 		Booted: true, Stopped: true, Exiting: true, Paused: true, GotTerm: true, First: true, Loaded: true,
 		Life: 1 << 31, PID: 4194304, Last: UnknownEnd, Deaths: 5, Since: -1, ReadySince: 2, Started: 3,
-		Ready: 4, Due: 5, KillDue: 6, FinishDue: 7, DrainDue: 8,
-		Renew: true, Prompt: true, Again: true, Facts: Facts{Content: 1 << 63},
+		Ready: 4, Due: 5, KillDue: 6, LimitDue: 7, DrainDue: 8,
+		Renew: true, Prompt: true, Again: true, Mood: MoodLeaving, Watched: true, Missed: true, Watchdog: 9, Facts: Facts{Content: 1 << 63},
 	}
 	b := m.AppendState(nil)
 	if len(b) != StateSize {

@@ -21,35 +21,36 @@ var ErrState = errors.New("not a saved state")
 
 // flags are the booleans that outlive a supervisor, in the order of their bits. Bits that
 // a former program did not know are zero in what it saved.
-func (m *Machine) flags() [20]*bool {
+func (m *Machine) flags() [22]*bool {
 	return [...]*bool{
 		&m.Booted, &m.Asked, &m.Waiting, &m.Stopped, &m.Unsettled, &m.Exiting, &m.Shutdown,
 		&m.Draining, &m.Removed, &m.Paused, &m.GotTerm, &m.Failed, &m.Unfit, &m.Idle, &m.First,
 		&m.RanStop, &m.Loaded, &m.Renew, &m.Prompt, &m.Again,
+		&m.Watched, &m.Missed,
 	}
 }
 
 // AppendState saves the machine: StateSize bytes in the byte order of this host,
 // on which alone its pids and instants mean anything.
 //
-//	0 version, phase, script, want, consulting, failures, 0, 0
-//	8 flags, pid, last, deaths, life, 0 (32 bits each)
-//	32 since, ready since, started, ready, due, kill due, finish due, drain due,
+//	0 version, phase, script, want, consulting, failures, mood, 0
+//	8 flags, pid, last, deaths, life, watchdog (32 bits each)
+//	32 since, ready since, started, ready, due, kill due, limit due, drain due,
 //	   content (64 bits each)
 func (m *Machine) AppendState(b []byte) []byte {
 	o := binary.NativeEndian
-	b = append(b, stateVersion, byte(m.Phase), byte(m.Script), byte(m.Want), m.Consulting, m.Failures, 0, 0)
+	b = append(b, stateVersion, byte(m.Phase), byte(m.Script), byte(m.Want), m.Consulting, m.Failures, byte(m.Mood), 0)
 	var bits uint32
 	for i, f := range m.flags() {
 		if *f {
 			bits |= 1 << i
 		}
 	}
-	for _, x := range [...]uint32{bits, uint32(m.PID), uint32(m.Last), m.Deaths, m.Life, 0} {
+	for _, x := range [...]uint32{bits, uint32(m.PID), uint32(m.Last), m.Deaths, m.Life, m.Watchdog} {
 		b = o.AppendUint32(b, x)
 	}
 	for _, x := range [...]int64{m.Since, m.ReadySince, int64(m.Started), int64(m.Ready), int64(m.Due),
-		int64(m.KillDue), int64(m.FinishDue), int64(m.DrainDue), int64(m.Facts.Content)} {
+		int64(m.KillDue), int64(m.LimitDue), int64(m.DrainDue), int64(m.Facts.Content)} {
 		b = o.AppendUint64(b, uint64(x))
 	}
 	return b
@@ -64,17 +65,17 @@ func DecodeState(b []byte) (Machine, error) {
 	}
 	o := binary.NativeEndian
 	m.Phase, m.Script, m.Consulting, m.Failures = Phase(b[1]), Script(b[2]), b[4], b[5]
-	m.Want = status.Want(b[3])
+	m.Want, m.Mood = status.Want(b[3]), Mood(b[6])
 	bits := o.Uint32(b[8:])
 	for i, f := range m.flags() {
 		*f = bits>>i&1 != 0
 	}
 	m.PID, m.Last = int32(o.Uint32(b[12:])), WaitStatus(o.Uint32(b[16:]))
-	m.Deaths, m.Life = o.Uint32(b[20:]), o.Uint32(b[24:])
+	m.Deaths, m.Life, m.Watchdog = o.Uint32(b[20:]), o.Uint32(b[24:]), o.Uint32(b[28:])
 	at := func(i int) int64 { return int64(o.Uint64(b[32+8*i:])) }
 	m.Since, m.ReadySince = at(0), at(1)
 	m.Started, m.Ready, m.Due = time.Duration(at(2)), time.Duration(at(3)), time.Duration(at(4))
-	m.KillDue, m.FinishDue, m.DrainDue = time.Duration(at(5)), time.Duration(at(6)), time.Duration(at(7))
+	m.KillDue, m.LimitDue, m.DrainDue = time.Duration(at(5)), time.Duration(at(6)), time.Duration(at(7))
 	m.Facts.Content = uint64(at(8))
 	m.Restored = true
 	if !m.consistent() {
@@ -91,7 +92,7 @@ func Unsaved(f Facts) Machine {
 
 // consistent tells whether a machine is in a state that Step could have left.
 func (m *Machine) consistent() bool {
-	if !m.Booted || m.Phase >= PhaseGone || m.Script >= Scripts || m.PID < 0 ||
+	if !m.Booted || m.Phase >= PhaseGone || m.Script >= Scripts || m.Mood >= Moods || m.PID < 0 ||
 		m.Want != status.WantUp && m.Want != status.WantDown && m.Want != status.WantOnce {
 		return false
 	}

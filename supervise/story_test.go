@@ -520,6 +520,71 @@ var stories = map[string]story{
 			"boot-held: announce", "control d: announce D", "control u: announce announce", "met: spawn-run", "started: announce up",
 		},
 	},
+	"watchdog: from the time when it is ready on; a missed one is ABRT, then KILL": {
+		dialect: Daemontools, tweak: guardedPolicy,
+		steps: []string{
+			"boot: spawn-run", "started: announce up arm-ready-4s", "beat:",
+			"+1s ready: disarm-ready announce U arm-watchdog-3s", "+2s beat: arm-watchdog-3s", "+1s timer watchdog:",
+			"+2s timer watchdog: arm-kill-10s ABRT CONT announce disarm-watchdog", "beat:", "timer watchdog:", "+10s timer kill: KILL CONT arm-kill-5s",
+			"signal 9: disarm-kill disarm-ready down D spawn-run", "started: announce up arm-ready-4s", "timer watchdog:",
+		},
+	},
+	"watchdog: without a limit for readiness from the first sign of life on": {
+		dialect: Daemontools, tweak: func(p *Policy) { p.WatchdogFor, p.KillAfter = 3*time.Second, time.Second },
+		steps: []string{
+			"boot: spawn-run", "started: announce up", "stale:", "+9s beat: announce arm-watchdog-3s",
+			"+2s beat: arm-watchdog-3s", "+3s timer watchdog: arm-kill-1s ABRT CONT announce disarm-watchdog", "signal 6: disarm-kill down D spawn-run",
+			"started: announce up", "trigger: arm-kill-1s ABRT CONT announce",
+		},
+	},
+	"watchdog: nothing is due of who is paused, stopping, leaving or told to end": {
+		dialect: Daemontools, tweak: guardedPolicy,
+		steps: []string{
+			"boot: spawn-run", "started: announce up arm-ready-4s", "ready: disarm-ready announce U arm-watchdog-3s",
+			"control p: announce STOP disarm-watchdog", "+5s control c: announce CONT arm-watchdog-3s",
+			"high: STOP disarm-watchdog", "beat:", "low: CONT arm-watchdog-3s",
+			"leaving: announce disarm-watchdog", "beat:", "ready: disarm-ready announce U arm-watchdog-3s",
+			"reloading: announce", "+2s beat: arm-watchdog-3s", "timer ready:", "ready: disarm-ready announce U",
+			"control d: TERM CONT announce disarm-watchdog",
+		},
+	},
+	"watchdog: the service sets its period": {
+		dialect: Daemontools, tweak: guardedPolicy,
+		steps: []string{
+			"boot: spawn-run", "started: announce up arm-ready-4s", "period 0: announce", "ready: disarm-ready announce U",
+			"period 7000: announce arm-watchdog-7s", "period 1: arm-watchdog-1ms announce", "period 0: announce disarm-watchdog", "beat:",
+			"+9s exit 0: disarm-ready down D spawn-run", "started: announce up arm-ready-4s", "ready: disarm-ready announce U arm-watchdog-3s",
+		},
+	},
+	"watchdog: without the file, too": {
+		dialect: Common,
+		steps: []string{
+			"boot: spawn-run", "started: announce up", "beat:", "reloading:", "period 2000: announce", "beat: announce arm-watchdog-2s",
+			"+2s exit 1: down D spawn-run disarm-watchdog", "started: announce up", "ready: announce U", "+1s reloading: announce", "ready: announce U",
+		},
+	},
+	"extended are the limits for readiness, signs of life and the end": {
+		dialect: Daemontools, tweak: func(p *Policy) { guardedPolicy(p); p.KillAfter = 2 * time.Second },
+		steps: []string{
+			"boot: spawn-run", "started: announce up arm-ready-4s", "extend 1000:", "+3s extend 5000: arm-ready-5s announce",
+			"+1s timer ready:", "+3s ready: disarm-ready announce U arm-watchdog-3s", "extend 1000:", "+2s extend 6000: arm-watchdog-6s announce",
+			"+1s timer watchdog:", "control d: arm-kill-2s TERM CONT announce disarm-watchdog", "+1s extend 9000: arm-kill-9s announce",
+			"deadline: KILL CONT arm-kill-5s announce", "extend 9000:",
+		},
+	},
+	"extended are no others": {
+		dialect: Common,
+		steps: []string{
+			"boot: spawn-run", "started: announce up", "extend 1000:", "ready: announce U", "extend 1000:", "control d: TERM CONT announce", "extend 1000:",
+		},
+	},
+	"not ready in the time that it asked for": {
+		dialect: S6, tweak: guardedPolicy,
+		steps: []string{
+			"boot: announce spawn-run", "started: announce up arm-ready-4s", "extend 9000: arm-ready-9s announce",
+			"+4s timer ready:", "+5s timer ready: TERM CONT announce",
+		},
+	},
 	"load above the limit suspends": {
 		dialect: Common,
 		steps: []string{
@@ -527,6 +592,8 @@ var stories = map[string]story{
 		},
 	},
 }
+
+func guardedPolicy(p *Policy) { p.WatchdogFor, p.ReadyFor = 3*time.Second, 4*time.Second }
 
 // tenSeconds is the rule of pmtr.
 func tenSeconds(p *Policy) { p.MinUptime, p.RestartDelay = 10*time.Second, 10*time.Second }
@@ -621,6 +688,20 @@ func parseEvent(t *testing.T, text string, now *time.Duration, pid *int32, m Mac
 		return Event{Kind: EvRedefined, Facts: Facts{Once: words[0] == "redefined-once", Down: words[0] == "redefined-down"}}
 	case "ready":
 		return Event{Kind: EvReady}
+	case "beat", "trigger":
+		return Event{Kind: EvBeat, Flag: words[0] == "trigger", Life: m.Life}
+	case "period", "extend":
+		kind := EvPeriod
+		if words[0] == "extend" {
+			kind = EvExtend
+		}
+		return Event{Kind: kind, After: time.Duration(number()) * time.Millisecond}
+	case "reloading":
+		return Event{Kind: EvMood, Byte: byte(MoodReloading)}
+	case "leaving":
+		return Event{Kind: EvMood, Byte: byte(MoodLeaving)}
+	case "stale":
+		return Event{Kind: EvBeat, Flag: true, Life: m.Life + 1}
 	case "slow":
 		return Event{Kind: EvSlow}
 	case "shutdown":
@@ -638,11 +719,11 @@ func parseEvent(t *testing.T, text string, now *time.Duration, pid *int32, m Mac
 	return Event{}
 }
 
-var timerNames = [Timers]string{"restart", "kill", "finish", "ready", "drain", "control", "bounce"}
+var timerNames = [Timers]string{"restart", "kill", "finish", "ready", "drain", "control", "bounce", "watchdog"}
 
 var signalNames = map[syscall.Signal]string{
 	syscall.SIGTERM: "TERM", syscall.SIGCONT: "CONT", syscall.SIGSTOP: "STOP", syscall.SIGKILL: "KILL",
-	syscall.SIGHUP: "HUP", syscall.SIGALRM: "ALRM", syscall.SIGINT: "INT",
+	syscall.SIGHUP: "HUP", syscall.SIGALRM: "ALRM", syscall.SIGINT: "INT", syscall.SIGABRT: "ABRT",
 }
 
 var changeNames = map[Change]string{

@@ -151,7 +151,7 @@ func eventName(ev *Event) string {
 		}
 		return "control script: no veto"
 	case EvTimer:
-		if ev.Timer == TimerControl || ev.Timer == TimerReady || ev.Timer == TimerFinish || ev.Timer == TimerBounce {
+		if ev.Timer == TimerControl || ev.Timer == TimerReady || ev.Timer == TimerFinish || ev.Timer >= TimerBounce {
 			return ""
 		}
 		return "timer " + timerNames[ev.Timer]
