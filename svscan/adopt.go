@@ -95,6 +95,7 @@ func (u *unit) takeOver(left *handoff.Unit) (err error) {
 	if ev.Flag && ev.Script == supervise.ScriptRun && !writes {
 		u.keepReadiness(left, p, &m, ev.Life)
 	}
+	heard := u.keepVoice(p, &m, &ev)
 	if left != nil {
 		u.inheritChanges(left)
 	}
@@ -109,6 +110,9 @@ func (u *unit) takeOver(left *handoff.Unit) (err error) {
 		defer l.resume(&m, left != nil)
 	}
 	u.Post(ev)
+	if !heard { // so that it is not taken for silent
+		u.Post(supervise.Event{Kind: supervise.EvPeriod, Life: ev.Life, At: ev.At})
+	}
 	u.tellFinal(&ev)
 	if p != nil {
 		u.attend(p)

@@ -73,6 +73,9 @@ func (u *unit) lookForNeeds() {
 	if servicedir.HasNotificationFD(u.dir.FD) {
 		u.needReadiness()
 	}
+	if servicedir.HasNotifySocket(u.dir.FD) {
+		u.needSpeaker()
+	}
 	if u.log {
 		builtin := servicedir.HasLogScript(u.dir.FD)
 		u.mu.Lock()
@@ -199,6 +202,9 @@ func (u *unit) startPrepared() {
 		return
 	}
 	u.prepare()
+	if script == supervise.ScriptRun && !u.offerVoice() {
+		return
+	}
 	u.spawn(u.request, u.programOf(script), u)
 }
 

@@ -26,6 +26,7 @@ type extension struct {
 	needs    *needs
 	unfit    error // why run could not be executed the last time somebody wanted to know
 	ready    *readiness
+	speaker  *speaker
 	events   bool   // there is a directory of events
 	deaths   []byte // that are to be recorded
 	unheard  string // why there is no directory of events, as it was reported

@@ -35,6 +35,8 @@ type note struct {
 	state   supervise.Machine
 	ordinal uint32 // of the announcement
 	fault   string
+	says    string // what the service says of itself
+	main    int32  // and what it calls its main process
 	line    []byte // as JSON, for the first who asks
 }
 
@@ -58,6 +60,9 @@ const (
 	noteContinued = "continued"
 	noteWant      = "want"
 	noteStopping  = "stopping"
+	noteReloading = "reloading"
+	noteWatchdog  = "watchdog" // it gave no sign of life
+	noteStatus    = "status"   // it says something else of itself
 	noteGone      = "gone"
 )
 
@@ -170,7 +175,10 @@ func changes(was, is *supervise.Machine, tell func(what string, pid int32)) {
 		is   bool
 	}{
 		{noteReady, is.Ready != 0 && was.Ready != is.Ready},
-		{noteStopping, is.Phase == supervise.PhaseStopping && was.Phase != is.Phase},
+		{noteStopping, is.Phase == supervise.PhaseStopping && was.Phase != is.Phase ||
+			is.Mood == supervise.MoodLeaving && was.Mood != is.Mood},
+		{noteReloading, is.Mood == supervise.MoodReloading && was.Mood != is.Mood},
+		{noteWatchdog, is.Missed && !was.Missed},
 		{noteHeld, is.Phase == supervise.PhaseHeld && was.Phase != is.Phase},
 		{notePaused, is.Paused && !was.Paused},
 		{noteContinued, was.Paused && !is.Paused && was.PID == is.PID},
@@ -203,10 +211,12 @@ func stateWord(m *supervise.Machine, says bool) string {
 	switch {
 	case m.Phase == supervise.PhaseGone:
 		return stateNone
-	case runs && m.Phase == supervise.PhaseStopping:
+	case runs && (m.Phase == supervise.PhaseStopping || m.Mood == supervise.MoodLeaving):
 		return stateStopping
 	case runs && m.Ready != 0:
 		return stateReady
+	case runs && m.Mood == supervise.MoodReloading:
+		return stateUp
 	case runs && !says && m.Script == supervise.ScriptRun:
 		return stateUp
 	case runs, m.Phase == supervise.PhaseStarting:
@@ -267,6 +277,12 @@ func (n *note) appendState(b []byte) []byte {
 	if m.Paused {
 		b = jsontext.Bool(b, "paused", true)
 	}
+	if n.says != "" || n.what == noteStatus {
+		b = jsontext.String(b, "status", n.says)
+	}
+	if n.main != 0 {
+		b = jsontext.Number(b, "mainpid", int64(n.main))
+	}
 	if n.what == noteIs {
 		b = jsontext.Time(b, "since", time.Unix(0, m.Since))
 	}
@@ -285,12 +301,17 @@ func appendEnd(b []byte, st supervise.WaitStatus) []byte {
 }
 
 // saysReady tells whether the service says when it is ready.
-func (u *unit) saysReady() bool { return u.hasReadiness() != nil }
+func (u *unit) saysReady() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.ext != nil && (u.ext.ready != nil || u.ext.speaker != nil)
+}
 
 // is notes the state as it is.
 func (u *unit) is() *note {
 	u.mu.Lock()
 	n := &note{unit: u, entry: u.entry, name: u.name(), what: noteIs, state: u.state, pid: u.state.PID, ordinal: u.ordinal}
+	n.says, n.main = u.says()
 	u.mu.Unlock()
 	return n
 }

@@ -433,6 +433,8 @@ func (k *kernel) deliver(token uint64) {
 		}
 	case token&readyToken != 0:
 		u.readReadiness()
+	case token&notifyToken != 0:
+		u.hear(false)
 	default:
 		u.PostControl()
 	}

@@ -192,6 +192,9 @@ func (u *unit) lockAnswered() {
 	if u.ext != nil && u.ext.ready != nil {
 		u.ext.ready.answered = true
 	}
+	if n := u.speaker(); n != nil {
+		n.answered = true
+	}
 	u.mu.Unlock()
 }
 

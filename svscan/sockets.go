@@ -2,6 +2,7 @@ package svscan
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,7 +27,8 @@ type sockets struct {
 
 	mu      sync.Mutex
 	list    []socket
-	counted int // descriptors that the scanner has put aside for them; its own
+	voices  [2]*voice // of the service and of its log service
+	counted int       // descriptors that the scanner has put aside for them; its own
 }
 
 type socket struct {
@@ -187,18 +189,27 @@ func (u *unit) refuseSockets(x *sockets, verb, object string, err error) {
 // dropSockets closes them, as when the file is there no more.
 func (u *unit) dropSockets() {
 	x := u.socketsAt().Load()
-	x.close()
+	x.closeList()
 	u.mu.Lock()
 	u.sockets = nil
 	u.mu.Unlock()
-	if u.entry == nil {
-		u.k.sockets.Store(nil)
-	} else {
+	if u.entry != nil {
 		u.entry.scanner.post(message{kind: msgKeep, unit: u})
 	}
 }
 
 func (x *sockets) close() {
+	x.closeList()
+	x.mu.Lock()
+	voices := x.voices
+	x.voices = [2]*voice{}
+	x.mu.Unlock()
+	for _, v := range voices {
+		v.close()
+	}
+}
+
+func (x *sockets) closeList() {
 	x.mu.Lock()
 	list := x.list
 	x.list = nil
@@ -211,12 +222,31 @@ func (x *sockets) close() {
 func (x *sockets) copies() (all []keeper.Socket) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	add := func(text string, fd int) {
+		if fd, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0); err == nil {
+			all = append(all, keeper.Socket{Text: text, FD: fd})
+		}
+	}
 	for i := range x.list {
-		if fd, err := unix.FcntlInt(uintptr(x.list[i].fd), unix.F_DUPFD_CLOEXEC, 0); err == nil {
-			all = append(all, keeper.Socket{Text: x.list[i].Text, FD: fd})
+		add(x.list[i].Text, x.list[i].fd)
+	}
+	for i, v := range x.voices {
+		if v != nil {
+			add([...]string{keptVoice, keptLogVoice}[i]+v.Text, v.fd)
 		}
 	}
 	return all
+}
+
+// count is how many there are. x.mu is held.
+func (x *sockets) count() int {
+	n := len(x.list)
+	for _, v := range x.voices {
+		if v != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // keepSockets has the keeper hold the sockets of an entry.
@@ -226,7 +256,7 @@ func (s *Scanner) keepSockets(e *entry) {
 		return
 	}
 	x.mu.Lock()
-	n := len(x.list)
+	n := x.count()
 	x.mu.Unlock()
 	s.promised += n - x.counted
 	x.counted = n
@@ -262,8 +292,15 @@ func (s *Scanner) keptSockets(e *entry) {
 	for _, k := range kept.Sockets {
 		fd, err := listen.High(k.FD)
 		unix.Close(k.FD)
-		parsed, fault := listen.Parse(k.Text)
-		if err == nil && fault == nil && len(parsed) == 1 {
+		text, voice := strings.CutPrefix(k.Text, keptVoice)
+		at := &x.voices[0]
+		if rest, ok := strings.CutPrefix(text, keptLogVoice); ok {
+			text, voice, at = rest, true, &x.voices[1]
+		}
+		parsed, fault := listen.Parse(text)
+		if err == nil && fault == nil && len(parsed) == 1 && voice {
+			*at, _ = newVoice(s.k, &parsed[0], fd) // of one that works already
+		} else if err == nil && fault == nil && len(parsed) == 1 {
 			x.list = append(x.list, socket{parsed[0], fd, parsed[0].Node()})
 		} else if err == nil {
 			unix.Close(fd)
@@ -271,7 +308,7 @@ func (s *Scanner) keptSockets(e *entry) {
 	}
 	kept.Sockets = nil
 	s.keeping.kept[e.id] = kept
-	x.counted = len(x.list)
+	x.counted = x.count()
 	s.promised += x.counted
 	e.sockets.Store(x)
 }

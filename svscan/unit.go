@@ -134,6 +134,7 @@ const (
 	jobState         // only a name for what could not be written
 
 	jobTally = jobEnd // likewise
+	jobSaid  = jobNeeds
 
 	urgentJobs = ^(jobOpen | jobTexts)
 )
@@ -390,7 +391,7 @@ func (u *unit) entryChanged(name string) {
 		j = jobPolicy
 	case "cgroup", "lock-fd", servicedir.ListenName, servicedir.LogScriptName, "notify", "no-setsid", servicedir.EventDir:
 		j = jobNeeds
-	case "notification-fd":
+	case "notification-fd", servicedir.NotifyName:
 		j = jobNeeds | jobPolicy
 	case "log":
 		if u.entry != nil && !u.log {
@@ -446,6 +447,7 @@ func (u *unit) Spawn(s supervise.Script, life uint32, last supervise.WaitStatus)
 	if u.request == nil {
 		u.request = new(spawn.Request)
 	}
+	u.request.Vars = nil
 	u.request.Mark[servicedir.MarkLife] = uint64(s)<<32 | uint64(life)
 	if s == supervise.ScriptFinish {
 		u.finishOf = last
@@ -465,7 +467,7 @@ func (u *unit) start() {
 	u.mu.Lock()
 	s := u.script
 	u.request.Lock = nil
-	if u.cage != nil || u.lock != nil || u.sockets != nil || u.ext != nil && u.ext.ready != nil {
+	if u.cage != nil || u.lock != nil || u.sockets != nil || u.ext != nil && (u.ext.ready != nil || u.ext.speaker != nil) {
 		u.order(jobStart)
 		u.mu.Unlock()
 		return
@@ -691,6 +693,10 @@ func (u *unit) Signal(pid int32, sig syscall.Signal, group bool) {
 
 // Arm implements supervise.Port.
 func (u *unit) Arm(t supervise.Timer, after time.Duration) {
+	if t == supervise.TimerWatchdog {
+		u.armWatchdog(after)
+		return
+	}
 	arm(&u.timers, &u.Service, u.k, t, after)
 }
 
@@ -712,6 +718,9 @@ func (u *unit) Announce(m *supervise.Machine) {
 		u.order(jobTexts)
 	}
 	u.mu.Unlock()
+	if m.Missed && !was.Missed {
+		u.k.report(Warning, u.name(), u.name()+" gives no sign of life, aborting it", "", nil)
+	}
 	if abandon {
 		u.notStarted(nil, false, time.Now())
 	}
@@ -814,9 +823,10 @@ func (u *unit) close() {
 	u.dropCage()
 	u.dropLock()
 	u.dropReadiness()
+	u.dropSpeaker()
 	u.k.detach(u)
-	if u.entry == nil && u.sockets != nil {
-		u.dropSockets()
+	if x := u.k.sockets.Load(); u.entry == nil && x != nil {
+		x.close()
 	}
 	_ = u.dir.Forget() // a process in it would be found dead
 	if !u.lingers() {
@@ -849,6 +859,7 @@ func (u *unit) abandon() {
 	u.leaveCage()
 	u.dropLock()
 	u.dropReadiness()
+	u.dropSpeaker()
 	u.k.detach(u)
 	u.k.table.Disown(u)
 	if p := u.stranger; p != nil {
@@ -884,6 +895,7 @@ func (u *unit) abandon() {
 func (u *unit) writeStatus() {
 	u.giveLock()
 	u.listenReadiness()
+	u.heed()
 	u.mu.Lock()
 	m, changes := u.state, u.changes
 	u.changes = nil
@@ -909,6 +921,7 @@ func (u *unit) writeStatus() {
 	if changes != nil || u.ext != nil {
 		u.tell(changes)
 		u.tellHub()
+		u.tellSaid()
 	}
 }
 
@@ -956,7 +969,7 @@ const writeRetry = time.Second
 func (u *unit) writeAgain() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.again&(jobStatus|jobState) != 0 {
+	if u.again&(jobStatus|jobState|jobSaid) != 0 {
 		u.order(jobStatus)
 	}
 	if u.again&jobTexts != 0 {

@@ -71,6 +71,9 @@ func (s *Scanner) why(name string, u *unit, fault string) outcome {
 		if m.Paused {
 			text += ", but is paused"
 		}
+		if m.Mood == supervise.MoodReloading {
+			text += ", and reloads"
+		}
 	case stateStarting:
 		text += " is starting"
 		if m.PID != 0 {
@@ -80,6 +83,10 @@ func (s *Scanner) why(name string, u *unit, fault string) outcome {
 		text += " is stopping"
 		if m.Phase == supervise.PhaseFinishing {
 			text += ": finish runs"
+		} else if m.Missed {
+			text += ": it gave no sign of life and was aborted"
+		} else if m.Mood == supervise.MoodLeaving {
+			text += ", as it says"
 		}
 	case stateHeld:
 		text += " is held"
@@ -113,6 +120,12 @@ func (s *Scanner) why(name string, u *unit, fault string) outcome {
 		default:
 			text += "it was told so"
 		}
+	}
+	if n.says != "" {
+		text += "; it says: " + n.says
+	}
+	if n.main != 0 {
+		text += "; its main process is " + strconv.Itoa(int(n.main))
 	}
 	return outcome{DoneOK, text}
 }

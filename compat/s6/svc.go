@@ -53,7 +53,7 @@ func Svc(env *cli.Env, args []string) int {
 	if wait == 0 {
 		return p.control(dir, svc.StateDir, commands)
 	}
-	if (wait == 'U' || wait == 'R') && !exists(dir+"/notification-fd") {
+	if (wait == 'U' || wait == 'R') && !exists(dir+"/notification-fd") && !exists(dir+"/notify-socket") {
 		p.warn(dir+"/notification-fd not present - ignoring request for readiness notification", nil)
 		wait += 'a' - 'A'
 	}

@@ -25,7 +25,7 @@ var (
 // policyFiles are what may make the policy of a service another than that of its system.
 var policyFiles = [...]string{
 	"timeout-kill", "timeout-finish", "down-signal", "permanent-status", "restart-delay", "min-uptime", "bounce",
-	"max-death-tally", "timeout-ready",
+	"max-death-tally", "timeout-ready", "timeout-watchdog",
 }
 
 // SetsPolicy tells whether a file of that name is one that Policy reads.
@@ -51,8 +51,10 @@ func Policy(dir int, base *supervise.Policy, complain func(name string, err erro
 			complain(name, err)
 		}
 	}
-	if p.ReadyFor > 0 && !HasNotificationFD(dir) {
-		p.ReadyFor = 0 // base has none
+	if p.ReadyFor+p.WatchdogFor > 0 && !HasNotifySocket(dir) { // base has none
+		if p.WatchdogFor = 0; !HasNotificationFD(dir) {
+			p.ReadyFor = 0
+		}
 	}
 	return p
 }
@@ -96,6 +98,8 @@ func setPolicy(p *supervise.Policy, name, text string) error {
 		p.Bounce = d
 	case "timeout-ready":
 		p.ReadyFor = d / 1000
+	case "timeout-watchdog":
+		p.WatchdogFor = d / 1000
 	case "max-death-tally":
 		p.Tally = min(n, status.TallyMax)
 	}

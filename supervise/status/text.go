@@ -52,3 +52,7 @@ func AppendUint(b []byte, v uint64) []byte {
 		}
 	}
 }
+
+// SaidName is the file in the state directory with what the service says of itself, if it
+// does (sd_notify(3)), in a line.
+const SaidName = "said"

@@ -254,9 +254,9 @@ func FuzzParseStat(f *testing.F) {
 
 func TestParseStat(t *testing.T) {
 	t.Parallel()
-	text := "77 (a) b) Z 5 1 1 0 -1 4194308 0 0 0 0 0 0 0 0 20 0 1 0 12345 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 1792\n"
+	text := "77 (a) b) Z 5 6 7 0 -1 4194308 0 0 0 0 0 0 0 0 20 0 1 0 12345 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 1792\n"
 	s, err := parseStat([]byte(text))
-	if err != nil || s != (stat{state: 'Z', parent: 5, flags: 4194308, start: 123450000000, code: 1792}) {
+	if err != nil || s != (stat{state: 'Z', parent: 5, group: 6, sid: 7, flags: 4194308, start: 123450000000, code: 1792}) {
 		t.Errorf("%+v, %v", s, err)
 	}
 }

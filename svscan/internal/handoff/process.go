@@ -314,6 +314,8 @@ const (
 type stat struct {
 	state  byte
 	parent int
+	group  int
+	sid    int
 	flags  uint32
 	start  uint64 // nanoseconds since boot
 	code   uint32 // raw wait status
@@ -337,6 +339,12 @@ func parseStat(b []byte) (s stat, err error) {
 	}
 	s.state = f[0][0]
 	if s.parent, err = strconv.Atoi(string(f[4-first])); err != nil {
+		return s, err
+	}
+	if s.group, err = strconv.Atoi(string(f[5-first])); err != nil {
+		return s, err
+	}
+	if s.sid, err = strconv.Atoi(string(f[6-first])); err != nil {
 		return s, err
 	}
 	flags, err := strconv.ParseUint(string(f[9-first]), 10, 32)

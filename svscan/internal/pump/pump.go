@@ -39,7 +39,11 @@ func (p *Pump) Add(fd int, token uint64) error {
 // Once has token delivered once when fd has input, at once if it has some now. It is
 // to be called again for the next time.
 func (p *Pump) Once(fd int, token uint64) error {
-	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(token), Pad: int32(token >> 32)}
+	return p.modify(fd, unix.EPOLLIN|unix.EPOLLONESHOT, token)
+}
+
+func (p *Pump) modify(fd int, events uint32, token uint64) error {
+	ev := unix.EpollEvent{Events: events, Fd: int32(token), Pad: int32(token >> 32)}
 	err := unix.EpollCtl(p.fd, unix.EPOLL_CTL_MOD, fd, &ev)
 	if err == unix.ENOENT {
 		err = unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &ev)
@@ -49,6 +53,14 @@ func (p *Pump) Once(fd int, token uint64) error {
 	}
 	return nil
 }
+
+// Again is Add for what may be watched already: what it has to read is told of once more.
+func (p *Pump) Again(fd int, token uint64) error {
+	return p.modify(fd, unix.EPOLLIN|edge, token)
+}
+
+// Remove ends the watch on what somebody else has a duplicate of.
+func (p *Pump) Remove(fd int) { _ = unix.EpollCtl(p.fd, unix.EPOLL_CTL_DEL, fd, nil) }
 
 // AddPriority is Add for the files of cgroups, of whose changes it tells.
 func (p *Pump) AddPriority(fd int, token uint64) error {

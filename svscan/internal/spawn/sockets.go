@@ -65,9 +65,7 @@ func isListenVar(entry string) bool {
 // give has a child get the sockets. What it needs otherwise must not be where they go, so
 // the child has a copy of our table, and takes them last.
 func (p *Sockets) give(c *child) {
-	if p != nil {
-		c.sockets, c.env, c.pid = p.fds, &p.env[0], unsafe.Pointer(&p.pid[0])
-	}
+	c.sockets, c.env, c.pids[0] = p.fds, &p.env[0], unsafe.Pointer(&p.pid[0])
 }
 
 // firstSocket is what the first becomes.

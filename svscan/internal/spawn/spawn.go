@@ -109,7 +109,8 @@ type Request struct {
 	At      int
 	Lock    *Passed // another, unless it is nil
 	Sockets *Sockets
-	Session bool // setsid
+	Vars    *Vars // nil: none of its own
+	Session bool  // setsid
 	// Follow has the process be in a session and a group of its own, but lead neither, so
 	// that it can still make one: who led them has ended.
 	Follow bool
@@ -313,7 +314,14 @@ func (s *Spawner) start(c *child, r *Request) {
 		if r.Lock != nil {
 			c.extra[1] = *r.Lock
 		}
-		r.Sockets.give(c)
+		env := s.environ(r.Program)
+		if r.Sockets != nil {
+			env = r.Sockets.env
+			r.Sockets.give(c)
+		}
+		if r.Vars != nil {
+			r.Vars.give(c, env)
+		}
 		if c.journal >= 0 {
 			c.mark[servicedir.MarkBefore] = handoff.Boottime()
 		}

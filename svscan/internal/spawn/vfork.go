@@ -70,10 +70,11 @@ type child struct {
 	mark    servicedir.Mark
 	handles bool // the inode of a pidfd goes into it
 	leaf    entrance
-	steps   *Steps         // nil: none
-	sockets []int          // what becomes firstSocket and so on
-	pid     unsafe.Pointer // to where it writes its pid for them, with room for a zero at the end
-	helps   bool           // it is not a worker's
+	steps   *Steps // nil: none
+	sockets []int  // what becomes firstSocket and so on
+	// pids are where it writes its pid, for the sockets and for Vars, with room for a zero at the end.
+	pids  [2]unsafe.Pointer
+	helps bool // it is not a worker's
 
 	step         Step // that it is at
 	enter        bool // it has to go into its cgroup by itself
@@ -257,8 +258,10 @@ func forkExec(c *child) int {
 			goto fail
 		}
 	}
-	if c.pid != nil {
-		c.writePID()
+	for i = 0; i < len(c.pids); i++ {
+		if c.pids[i] != nil {
+			writePID(c.pids[i])
+		}
 	}
 	if c.limit != nil {
 		syscall.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(c.limit)), 0, 0, 0)
@@ -290,15 +293,15 @@ func resetSignal(sig uintptr) {
 //go:nosplit
 //go:norace
 //go:nocheckptr
-func (c *child) writePID() {
+func writePID(to unsafe.Pointer) {
 	pid, _, _ := syscall.RawSyscall(unix.SYS_GETPID, 0, 0, 0)
 	n := 1
 	for rest := pid / 10; rest > 0; rest /= 10 {
 		n++
 	}
-	*(*byte)(unsafe.Add(c.pid, n)) = 0
+	*(*byte)(unsafe.Add(to, n)) = 0
 	for ; n > 0; n-- {
-		*(*byte)(unsafe.Add(c.pid, n-1)) = '0' + byte(pid%10)
+		*(*byte)(unsafe.Add(to, n-1)) = '0' + byte(pid%10)
 		pid /= 10
 	}
 }

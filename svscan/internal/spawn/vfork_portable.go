@@ -35,7 +35,7 @@ type child struct {
 	steps   *Steps // which nobody asks for
 	step    Step
 	sockets []int
-	pid     unsafe.Pointer // see there; here a shell takes its place
+	pids    [2]unsafe.Pointer // see there; here a shell takes their place
 	helps   bool
 	errno   syscall.Errno
 
@@ -68,11 +68,17 @@ func (c *child) fork() (pid int, errno syscall.Errno) {
 		place(attr, x.At, x.FD)
 	}
 	path, argv := unix.BytePtrToString(c.path), list(c.argv)
-	if c.pid != nil {
+	script := ""
+	for i, name := range []string{"LISTEN_PID", "WATCHDOG_PID"} {
+		if c.pids[i] != nil {
+			script += name + "=$$; export " + name + "; "
+		}
+	}
+	if script != "" {
 		for i, fd := range c.sockets {
 			place(attr, firstSocket+i, fd)
 		}
-		argv = append([]string{"sh", "-c", `LISTEN_PID=$$; export LISTEN_PID; exec "$0" "$@"`, path}, argv[1:]...)
+		argv = append([]string{"sh", "-c", script + `exec "$0" "$@"`, path}, argv[1:]...)
 		path = "/bin/sh"
 	}
 	if c.leaf.dir >= 0 {
