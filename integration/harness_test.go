@@ -66,6 +66,8 @@ func TestMain(m *testing.M) {
 		answerer()
 	case "speaker":
 		speaker(os.Args[1:])
+	case "herald":
+		herald(os.Args[1:])
 	}
 	code, err := work(m)
 	if err != nil {
@@ -104,7 +106,7 @@ func work(m *testing.M) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	for _, name := range []string{"tracer", "scribe", "keeper", "refuse", "answerer", "speaker"} {
+	for _, name := range []string{"tracer", "scribe", "keeper", "refuse", "answerer", "speaker", "herald"} {
 		if err := os.Symlink(self, filepath.Join(workshop, name)); err != nil {
 			return 1, err
 		}

@@ -42,7 +42,7 @@ const checkPause, checkPauseMax = 20 * time.Millisecond, time.Second
 func (u *unit) hasCheck() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return !u.broken && !u.closing && (u.ext == nil || u.ext.ready == nil) && servicedir.Executable(u.dir.FD, "check")
+	return !u.broken && !u.closing && (u.ext == nil || u.ext.ready == nil && u.ext.speaker == nil) && servicedir.Executable(u.dir.FD, "check")
 }
 
 // canBecomeReady tells whether run is there and has not been found ready.

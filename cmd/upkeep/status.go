@@ -58,6 +58,9 @@ func appendRows(b []byte, rows []table.Row) []byte {
 		if r.State != table.Gone {
 			b = jsontext.Time(b, "since", time.Unix(r.Since.Sec, int64(r.Since.Nsec)))
 			b = jsontext.String(b, "want", table.Wish(r.Want))
+			if r.Said != "" {
+				b = jsontext.String(b, "status", r.Said)
+			}
 		}
 		b = jsontext.End(b)
 	}

@@ -23,6 +23,8 @@ type Row struct {
 	Want    status.Want
 	// Restarts is what the reader has counted: a status file does not say.
 	Restarts int
+	// Said is what a service that runs says of itself, if it does.
+	Said string
 }
 
 // State is what a service does, in a word.
@@ -72,7 +74,12 @@ func look(scanDir, service string) (row Row, ok bool) {
 		layout = status.Daemontools
 	}
 	r, err := status.Decode(raw[:n], layout)
-	return Row{Service: service, State: stateOf(r), PID: r.PID, Since: r.Since, Want: r.Want}, err == nil
+	row = Row{Service: service, State: stateOf(r), PID: r.PID, Since: r.Since, Want: r.Want}
+	if row.State == Up || row.State == Paused {
+		said, _ := os.ReadFile(scanDir + "/" + service + "/" + svc.StateDir + "/" + status.SaidName)
+		row.Said = strings.TrimSuffix(string(said), "\n")
+	}
+	return row, err == nil
 }
 
 func stateOf(r status.Record) State {
@@ -110,6 +117,9 @@ func Lines(rows []Row, now status.Stamp, width int) []string {
 		}
 		if r.State != Gone {
 			age, wish = span(now.Sec-r.Since.Sec), Wish(r.Want)
+		}
+		if r.Said != "" {
+			wish += "  " + printable(r.Said)
 		}
 		lines = append(lines, line(printable(r.Service), string(r.State), pid, age, strconv.FormatInt(int64(r.Restarts), 10), wish))
 	}

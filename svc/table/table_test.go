@@ -58,7 +58,7 @@ func TestLines(t *testing.T) {
 	const now = 1700000000
 	since := func(age int64) status.Stamp { return status.Stamp{Sec: now - age} }
 	rows := []table.Row{
-		{Service: "www", State: table.Up, PID: 4194304, Since: since(59), Want: status.WantUp},
+		{Service: "www", State: table.Up, PID: 4194304, Since: since(59), Want: status.WantUp, Said: "serves 7\x1bclients"},
 		{Service: "www/log", State: table.Paused, PID: 8, Since: since(61), Want: status.WantOnce},
 		{Service: "a\x1b[2Jé", State: table.Finishing, PID: 9, Since: since(2*60*60 + 60), Want: status.WantUp, Restarts: 12},
 		{Service: "früher", State: table.Down, Since: since(100 * 24 * 60 * 60), Want: status.WantDown},
@@ -67,7 +67,7 @@ func TestLines(t *testing.T) {
 	}
 	want := []string{
 		"SERVICE       STATE          PID      FOR  RESTARTS  WISH",
-		"www           up         4194304      59s         0  up",
+		"www           up         4194304      59s         0  up  serves 7?clients",
 		"www/log       paused           8    1m01s         0  once",
 		"a?[2Jé        finishing        9    2h01m        12  up",
 		"früher        down             -  100d00h         0  down",
