@@ -34,6 +34,13 @@ func herald(args []string) {
 		os.Exit(6)
 	}()
 	_ = unix.Mkfifo("say", 0o600)
+	if len(args) > 0 && args[0] == "log" { // ends with its input
+		args = args[1:]
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			os.Exit(0)
+		}()
+	}
 	for _, text := range args {
 		heraldSend(text, 0)
 	}
@@ -92,12 +99,18 @@ func heraldSend(text string, fd int) (code int) {
 // speak has a herald say something, and waits until it has been sent.
 func (f *faultScene) speak(name, text string) {
 	f.t.Helper()
+	f.utter(name, text)
+	waitFile(f.t, f.dir(name, "done"), func(c string) bool { return c == text+"\n" })
+}
+
+// utter is speak without the wait.
+func (f *faultScene) utter(name, text string) {
+	f.t.Helper()
 	fifo := f.dir(name, "say")
 	waitDir(f.t, f.dir(name), func() bool { _, err := os.Stat(fifo); return err == nil })
 	if err := os.WriteFile(fifo, []byte(text+"\n"), 0); err != nil {
 		f.t.Fatal(err)
 	}
-	waitFile(f.t, f.dir(name, "done"), func(c string) bool { return c == text+"\n" })
 }
 
 // hears waits until a verb says something of a service.
@@ -155,7 +168,7 @@ func TestSdNotify(t *testing.T) {
 				"service/path/run!":             "#!/bin/sh\nexec herald READY=1\n",
 				"service/path/down":             "",
 				"service/log/run!":              faultSleeper,
-				"service/log/log/run!":          "#!/bin/sh\nexec herald READY=1\n",
+				"service/log/log/run!":          "#!/bin/sh\nexec herald log READY=1\n",
 				"service/log/log/notify-socket": "",
 			})
 			f.make(tree{"service/path/notify-socket": f.path("sock") + " mode=600\n"})
@@ -311,11 +324,8 @@ func TestSdNotifyWatchdog(t *testing.T) {
 	})
 	web := f.wait("web", up)
 	f.hears("ready ", "state", "web")
-	f.verb(0, "", "start", "mute")
+	f.verb(0, "", "once", "--wait=ready", "mute")
 	f.says("supervise: warning: mute gives no sign of life, aborting it")
-	f.tell("mute", "d")
-	f.wait("mute", down)
-
 	restarted := func() {
 		t.Helper()
 		f.signal(web.PID, unix.SIGSTOP)
@@ -335,7 +345,7 @@ func TestSdNotifyWatchdog(t *testing.T) {
 	f.wait("web", unchanged(web))
 	f.pass(1500 * time.Millisecond)
 	f.wait("web", unchanged(web))
-	f.speak("web", "WATCHDOG=trigger")
+	f.utter("web", "WATCHDOG=trigger")
 	web = f.wait("web", upAnew(web.PID))
 	f.lines = append(f.lines, "supervise: warning: web gives no sign of life, aborting it")
 }
@@ -349,7 +359,7 @@ func TestSdNotifyTakenOver(t *testing.T) {
 		"service/web/notify-socket":     "",
 		"service/again/run!":            heraldRun,
 		"service/again/notify-socket":   "",
-		"service/web/log/run!":          heraldRun,
+		"service/web/log/run!":          "#!/bin/sh\nexec herald log\n",
 		"service/web/log/notify-socket": "",
 	})
 	web, again := f.wait("web", up), f.wait("again", up)
@@ -365,7 +375,7 @@ func TestSdNotifyTakenOver(t *testing.T) {
 	f.hears("it says: is there", "why", "web")
 	f.wait("web", unchanged(web))
 	name := notifySocket(t, again.PID)
-	for i := range 3 {
+	for i := range 2 {
 		f.upgraded()
 		f.hears("it says: is there", "why", "web")
 		f.speak("again", "STATUS=upgrade "+fmt.Sprint(i))
@@ -421,6 +431,35 @@ func TestSdNotifyAlone(t *testing.T) {
 	}
 }
 
+// TestSdNotifyS6: s6's own clients are told.
+func TestSdNotifyS6(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, tree{
+		"scan/web/run!": "#!/bin/sh\nexec herald READY=1\n", "scan/web/notify-socket": "", "scan/web/down": "",
+		"scan/never/run!": heraldRun, "scan/never/notify-socket": "", "scan/never/timeout-ready": "200",
+	})
+	p := s.svscan(ours(t, "s6-svscan"), "-t", "0", "scan")
+	awaitS6(t, s.path("scan/web"), func(_ status.Record, alive bool) bool { return alive })
+	if got := s.run(ours(t, "s6-svc"), "-u", "-wU", "-T", "20000", "scan/web"); got != (result{}) {
+		t.Error(got)
+	}
+	awaitS6(t, s.path("scan/web"), isReady)
+	if got := s.run(peer(t, "s6-svwait"), "-U", "-t", "20000", "scan/web"); got != (result{}) {
+		t.Error(got)
+	}
+	if got := s.run(peer(t, "s6-svstat"), "-o", "up,ready", "scan/web"); got != (result{"true true\n", "", 0}) {
+		t.Error(got)
+	}
+	pid := uint32(0)
+	for range 2 { // over and over
+		pid = awaitS6(t, s.path("scan/never"), func(r status.Record, _ bool) bool { return r.PID != 0 && r.PID != pid }).PID
+	}
+	if got := s.run(ours(t, "s6-svscanctl"), "-t", "scan"); got != (result{}) {
+		t.Fatal(got)
+	}
+	p.wait()
+}
+
 // TestSdNotifyEvents: the stream of events tells.
 func TestSdNotifyEvents(t *testing.T) {
 	t.Parallel()
@@ -464,7 +503,7 @@ func TestSdNotifyEvents(t *testing.T) {
 	next("reloading", "")
 	f.speak("web", "STOPPING=1")
 	next("stopping", "")
-	f.speak("web", "WATCHDOG=trigger")
+	f.utter("web", "WATCHDOG=trigger")
 	next("watchdog", "")
 	next("down", "")
 	f.lines = append(f.lines, "supervise: warning: web gives no sign of life, aborting it")
@@ -481,7 +520,7 @@ func TestRealSdNotify(t *testing.T) {
 	}
 	f := prepareFault(t, tree{
 		"service/networkd/run!":             "#!/bin/sh\nexec 2>&1\nexec unshare -mn sh -c 'mount -t tmpfs none /run && exec " + program + "' >../../output\n",
-		"service/networkd/timeout-watchdog": "2000\n",
+		"service/networkd/timeout-watchdog": "1500\n",
 		"service/networkd/down":             "",
 	})
 	// An abstract name is not seen from another network namespace.
@@ -498,7 +537,7 @@ func TestRealSdNotify(t *testing.T) {
 	}
 	first := f.wait("networkd", up)
 	f.verb(0, "and is ready; it says: ", "why", "networkd")
-	f.pass(2500 * time.Millisecond) // longer than the watchdog
+	f.pass(2000 * time.Millisecond) // longer than the watchdog
 	f.wait("networkd", unchanged(first))
 	f.signal(first.PID, unix.SIGSTOP)
 	second := f.wait("networkd", upAnew(first.PID))

@@ -178,7 +178,7 @@ func changes(was, is *supervise.Machine, tell func(what string, pid int32)) {
 		{noteStopping, is.Phase == supervise.PhaseStopping && was.Phase != is.Phase ||
 			is.Mood == supervise.MoodLeaving && was.Mood != is.Mood},
 		{noteReloading, is.Mood == supervise.MoodReloading && was.Mood != is.Mood},
-		{noteWatchdog, is.Missed && !was.Missed},
+		{noteWatchdog, is.Missed && !was.Missed && is.Life == was.Life},
 		{noteHeld, is.Phase == supervise.PhaseHeld && was.Phase != is.Phase},
 		{notePaused, is.Paused && !was.Paused},
 		{noteContinued, was.Paused && !is.Paused && was.PID == is.PID},

@@ -718,7 +718,7 @@ func (u *unit) Announce(m *supervise.Machine) {
 		u.order(jobTexts)
 	}
 	u.mu.Unlock()
-	if m.Missed && !was.Missed {
+	if m.Missed && !was.Missed && m.Life == was.Life {
 		u.k.report(Warning, u.name(), u.name()+" gives no sign of life, aborting it", "", nil)
 	}
 	if abandon {
