@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -23,13 +24,11 @@ import (
 // voice is such a socket. It belongs to the entry, and the keeper has it as well: what is
 // sent while there is no scanner waits in it, and its name stays the same.
 type voice struct {
-	listen.Socket
-	node listen.Node
-	k    *kernel
+	socket
+	k *kernel
 
-	mu   sync.Mutex
-	fd   int  // -1: closed
-	hold bool // a start is under way: what comes may be of the next process
+	mu   sync.Mutex // for fd, which is -1 when it is closed, and:
+	hold bool       // a start is under way: what comes may be of the next process
 }
 
 // speaker is what a unit knows of who speaks. Unless said otherwise it is under the
@@ -66,11 +65,12 @@ const (
 func (u *unit) needSpeaker() *speaker {
 	x := u.extend()
 	u.mu.Lock()
-	defer u.mu.Unlock()
 	if x.speaker == nil {
 		x.speaker = new(speaker)
 	}
-	return x.speaker
+	n := x.speaker
+	u.mu.Unlock()
+	return n
 }
 
 // speaker is nil where there is none. u.mu is held.
@@ -83,8 +83,9 @@ func (u *unit) speaker() *speaker {
 
 func (u *unit) hasSpeaker() *speaker {
 	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.speaker()
+	n := u.speaker()
+	u.mu.Unlock()
+	return n
 }
 
 // dropSpeaker is for a unit that has no more use for it.
@@ -115,8 +116,9 @@ func (u *unit) voice() *voice {
 		return nil
 	}
 	x.mu.Lock()
-	defer x.mu.Unlock()
-	return *u.voiceAt(x)
+	v := *u.voiceAt(x)
+	x.mu.Unlock()
+	return v
 }
 
 // setVoice has v, or nil, be the unit's in the place of another, which it closes.
@@ -150,7 +152,7 @@ func newVoice(k *kernel, s *listen.Socket, fd int) (*voice, error) {
 		unix.Close(fd)
 		return nil, err
 	}
-	return &voice{Socket: *s, node: s.Node(), k: k, fd: fd, hold: true}, nil
+	return &voice{socket: socket{*s, fd, s.Node()}, k: k, hold: true}, nil
 }
 
 func (v *voice) close() {
@@ -158,10 +160,10 @@ func (v *voice) close() {
 		return
 	}
 	v.mu.Lock()
-	defer v.mu.Unlock()
 	v.k.pump.Remove(v.fd)
-	closeSockets([]socket{{v.Socket, v.fd, v.node}})
+	closeSockets([]socket{v.socket})
 	v.fd = -1
+	v.mu.Unlock()
 }
 
 // openVoice opens what the file says, which is empty where any will do.
@@ -192,8 +194,8 @@ func (k *kernel) openVoice(where string) (*voice, error) {
 // randomName is one that nobody guesses beforehand.
 func randomName() string {
 	b := make([]byte, 16)
-	_, _ = unix.Getrandom(b, unix.GRND_NONBLOCK) // else another name is tried
-	for i := range b {
+	_, _, _ = unix.Syscall(unix.SYS_GETRANDOM, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.GRND_NONBLOCK)
+	for i := range b { // if that has failed, another name is tried
 		b[i] = 'a' + b[i]&15
 	}
 	return string(b)
@@ -221,7 +223,12 @@ func (u *unit) offerVoice() bool {
 	}
 	var vars *spawn.Vars
 	if err == nil {
-		vars, err = spawn.NewVars(v.Path, u.Policy().WatchdogFor)
+		socket := "NOTIFY_SOCKET=" + v.Path
+		if period := u.Policy().WatchdogFor; period > 0 {
+			vars, err = spawn.NewVars("WATCHDOG_PID", "WATCHDOG_USEC="+strconv.FormatInt(int64(period/time.Microsecond), 10), socket)
+		} else {
+			vars, err = spawn.NewVars("", socket)
+		}
 	}
 	if err != nil {
 		if text := err.Error(); n.fault != text {
@@ -255,9 +262,7 @@ func (v *voice) deaf() {
 
 // silence has nobody listen until heed, and drops what was said.
 func (v *voice) silence() {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.hold = true
+	v.deaf()
 	for {
 		if _, err := unix.Read(v.fd, make([]byte, 1)); err != nil && err != unix.EINTR {
 			return
@@ -276,26 +281,24 @@ func (u *unit) heed() {
 	v := n.voice
 	u.mu.Unlock()
 	v.mu.Lock()
-	defer v.mu.Unlock()
 	if v.hold && v.fd >= 0 {
 		v.hold = u.k.pump.Again(v.fd, notifyToken|uint64(u.token)) != nil
 	}
+	v.mu.Unlock()
 }
 
 // hear is the pump's: the service says something; or (late) that of a timer: it does not.
 // What it says is looked at by a goroutine of its own, since that looks at processes.
 func (u *unit) hear(late bool) {
 	u.mu.Lock()
-	defer u.mu.Unlock()
-	n := u.speaker()
-	if n == nil || n.voice == nil {
-		return
+	if n := u.speaker(); n != nil && n.voice != nil {
+		n.more, n.late = true, n.late || late
+		if !n.reading {
+			n.reading = true
+			go u.listenTo(n) // until there is nothing more
+		}
 	}
-	n.more, n.late = true, n.late || late
-	if !n.reading {
-		n.reading = true
-		go u.listenTo(n) // until there is nothing more
-	}
+	u.mu.Unlock()
 }
 
 func (u *unit) listenTo(n *speaker) {
@@ -363,23 +366,21 @@ func (u *unit) listenOnce(n *speaker, v *voice) bool {
 // receive takes a message and who sent it. There is no room for descriptors, so the kernel
 // closes those that come with it: also the one of a BARRIER, when all before it was taken.
 func (v *voice) receive(b []byte) (who unix.Ucred, n int, err error) {
-	oob := make([]byte, unix.CmsgSpace(unix.SizeofUcred))
+	var oob struct {
+		unix.Cmsghdr
+		unix.Ucred
+	}
+	room := unsafe.Slice((*byte)(unsafe.Pointer(&oob)), unsafe.Sizeof(oob))
 	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.hold || v.fd < 0 {
-		return who, 0, unix.EAGAIN
+	err = unix.EAGAIN
+	if !v.hold && v.fd >= 0 {
+		n, _, _, _, err = unix.Recvmsg(v.fd, b, room, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
 	}
-	n, k, _, _, err := unix.Recvmsg(v.fd, b, oob, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
-	if err != nil {
-		return who, 0, err
+	v.mu.Unlock()
+	if oob.Type == unix.SCM_CREDENTIALS {
+		who = oob.Ucred
 	}
-	list, _ := unix.ParseSocketControlMessage(oob[:k])
-	for i := range list {
-		if c, err := unix.ParseUnixCredentials(&list[i]); err == nil {
-			who = *c
-		}
-	}
-	return who, n, nil
+	return who, n, err
 }
 
 // may tells whether a process speaks for the service. One whose parents have ended is known

@@ -47,40 +47,34 @@ func Belongs(pid int32, heads []int32, kinOf func(int32) (Kin, error)) (yes, gon
 
 // UserOf is the real user of a process, or -1.
 func UserOf(pid int32) int {
-	for line := range strings.Lines(readProc(pid, "status")) {
-		if rest, ok := strings.CutPrefix(line, "Uid:"); ok {
-			if f := strings.Fields(rest); len(f) > 0 {
-				if n, err := strconv.Atoi(f[0]); err == nil {
-					return n
-				}
-			}
-		}
+	word, _, _ := strings.Cut(strings.TrimSpace(find(pid, "status", '\n', "Uid:")), "\t")
+	n, err := strconv.Atoi(word)
+	if err != nil {
+		return -1
 	}
-	return -1
+	return n
 }
 
 // Variable is one of the environment that a process was executed with, or empty.
-func Variable(pid int32, name string) string {
-	for v := range strings.SplitSeq(readProc(pid, "environ"), "\x00") {
-		if value, ok := strings.CutPrefix(v, name+"="); ok {
-			return value
-		}
-	}
-	return ""
-}
+func Variable(pid int32, name string) string { return find(pid, "environ", 0, name+"=") }
 
 // InCgroup tells whether a process is in the cgroup of version 2 with that base name, or
 // below it.
 func InCgroup(pid int32, name string) bool {
-	for line := range strings.Lines(readProc(pid, "cgroup")) {
-		if path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::"); ok {
-			return strings.Contains(path+"/", "/"+name+"/")
-		}
-	}
-	return false
+	return strings.Contains(find(pid, "cgroup", '\n', "0::")+"/", "/"+name+"/")
 }
 
-func readProc(pid int32, name string) string {
+// find is what follows prefix in a file of a process, up to end.
+func find(pid int32, name string, end byte, prefix string) string {
 	b, _ := os.ReadFile("/proc/" + strconv.Itoa(int(pid)) + "/" + name)
-	return string(b)
+	s := string(rune(end)) + string(b)
+	i := strings.Index(s, string(rune(end))+prefix)
+	if i < 0 {
+		return ""
+	}
+	s = s[i+1+len(prefix):]
+	if i = strings.IndexByte(s, end); i >= 0 {
+		s = s[:i]
+	}
+	return s
 }

@@ -47,8 +47,9 @@ func ParseMessage(b []byte) (m Message, ok bool) {
 		return m, false
 	}
 	watchdog := false
-	for line := range strings.Lines(string(b)) {
-		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+	for line, rest := "", string(b); rest != ""; {
+		line, rest, _ = strings.Cut(rest, "\n")
+		name, value, _ := strings.Cut(line, "=")
 		switch name {
 		case "READY", "RELOADING", "STOPPING":
 			if value == "1" {

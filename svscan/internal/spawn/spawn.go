@@ -6,8 +6,6 @@
 package spawn
 
 import (
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -62,24 +60,11 @@ func (s *Spawner) With(p *Program, own []string) error {
 	if len(own) == 0 {
 		return nil
 	}
-	list, err := syscall.SlicePtrFromStrings(own)
-	if err != nil {
-		return err
+	v, err := NewVars("", own...)
+	if err == nil {
+		p.env = v.over(s.env)
 	}
-	p.env = make([]*byte, 0, len(s.env)+len(own))
-	for _, v := range s.env {
-		if v != nil && !slices.ContainsFunc(own, func(o string) bool { return sameName(unix.BytePtrToString(v), o) }) {
-			p.env = append(p.env, v)
-		}
-	}
-	p.env = append(p.env, list...) // with the nil at its end
-	return nil
-}
-
-// sameName tells whether two NAME=VALUE have one name.
-func sameName(a, b string) bool {
-	n := strings.IndexByte(b, '=') + 1
-	return n > 0 && len(a) >= n && a[:n] == b[:n]
+	return err
 }
 
 // Owner is who a process is started for.
@@ -303,7 +288,7 @@ func (s *Spawner) start(c *child, r *Request) {
 		copying := !ok || s.copying.Load() || r.Sockets != nil || r.Stderr >= s.top
 		*c = child{
 			dir: r.Dir, fds: [3]int{r.Stdin, r.Stdout, r.Stderr}, extra: [extras]Passed{{r.Notify, r.At}, {-1, 0}},
-			path: r.Program.path, argv: &r.Program.argv[0], env: &s.environ(r.Program)[0],
+			path: r.Program.path, argv: &r.Program.argv[0],
 			limit: s.limit, ignored: s.ignored, session: r.Session, follow: r.Follow, group: r.Group,
 			journal: r.Journal, mark: r.Mark, handles: s.handles, leaf: leaf,
 			steps: r.Steps, helps: c.helps,
@@ -316,12 +301,12 @@ func (s *Spawner) start(c *child, r *Request) {
 		}
 		env := s.environ(r.Program)
 		if r.Sockets != nil {
-			env = r.Sockets.env
-			r.Sockets.give(c)
+			c.sockets, c.pids[0], env = r.Sockets.fds, r.Sockets.vars.pid, r.Sockets.vars.over(env)
 		}
 		if r.Vars != nil {
-			r.Vars.give(c, env)
+			c.pids[1], env = r.Vars.pid, r.Vars.over(env)
 		}
+		c.env = &env[0]
 		if c.journal >= 0 {
 			c.mark[servicedir.MarkBefore] = handoff.Boottime()
 		}

@@ -1,58 +1,57 @@
 package spawn
 
 import (
-	"strconv"
 	"syscall"
-	"time"
 	"unsafe"
-
-	"golang.org/x/sys/unix"
 )
 
-// Vars are the variables by which a process finds whom to tell of itself, as sd_notify(3)
-// and sd_watchdog_enabled(3) have it. Those of our own environment it does not get.
+// Vars are variables of one process, in place of those of the same names that others have.
 type Vars struct {
 	list []*byte
-	// pid is the value of WATCHDOG_PID in list, which the new process writes, or nil.
-	pid []byte
+	// pid is the value of the first, which the new process writes: its pid. Or it is nil.
+	pid unsafe.Pointer
 }
 
-var notifyVars = [...]string{"NOTIFY_SOCKET=", "WATCHDOG_USEC=", "WATCHDOG_PID="}
+const maxPID = "=4194304" // PID_MAX_LIMIT
 
-// NewVars has a process notify a socket, with a sign of life at least each period, unless
-// that is 0.
-func NewVars(socket string, period time.Duration) (*Vars, error) {
-	list := []string{notifyVars[0] + socket}
-	if period > 0 {
-		list = append(list, notifyVars[1]+strconv.FormatInt(period.Microseconds(), 10))
+// NewVars prepares NAME=VALUE variables, and one with the pid of the process itself, unless
+// its name is empty.
+func NewVars(pid string, own ...string) (*Vars, error) {
+	if pid != "" {
+		own = append([]string{pid + maxPID}, own...)
 	}
-	p, err := syscall.SlicePtrFromStrings(list)
+	list, err := syscall.SlicePtrFromStrings(own)
 	if err != nil {
 		return nil, err
 	}
-	v := &Vars{list: p[:len(list)]}
-	if period > 0 {
-		pid := append([]byte(notifyVars[2]+maxPID), 0)
-		v.list, v.pid = append(v.list, &pid[0]), pid[len(notifyVars[2]):]
+	v := &Vars{list: list}
+	if pid != "" {
+		v.pid = unsafe.Add(unsafe.Pointer(list[0]), len(pid)+1)
 	}
 	return v, nil
 }
 
-// give has a child get the variables beside those of env.
-func (v *Vars) give(c *child, env []*byte) {
+// over is an environment with these.
+func (v *Vars) over(env []*byte) []*byte {
 	all := make([]*byte, 0, len(env)+len(v.list))
 next:
 	for _, e := range env[:len(env)-1] {
-		for _, name := range notifyVars {
-			if sameName(unix.BytePtrToString(e), name) {
+		for _, o := range v.list[:len(v.list)-1] {
+			if sameName(e, o) {
 				continue next
 			}
 		}
 		all = append(all, e)
 	}
-	all = append(append(all, v.list...), nil)
-	c.env = &all[0]
-	if v.pid != nil {
-		c.pids[1] = unsafe.Pointer(&v.pid[0])
+	return append(all, v.list...) // with the nil at its end
+}
+
+// sameName tells whether two NAME=VALUE have one name.
+func sameName(a, b *byte) bool {
+	for ; *a == *b && *a != 0; a, b = (*byte)(unsafe.Add(unsafe.Pointer(a), 1)), (*byte)(unsafe.Add(unsafe.Pointer(b), 1)) {
+		if *a == '=' {
+			return true
+		}
 	}
+	return false
 }
