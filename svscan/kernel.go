@@ -145,7 +145,7 @@ type kernel struct {
 	pump    *pump.Pump
 	dirs    *watch.Dirs  // nil: nothing is watched
 	files   *watch.Files // that services depend on; nil: none; under mu
-	disk    [disks]lane.Lane[diskJob, struct{}]
+	disk    [disks]lane.Lane[*diskJob, *struct{}]
 	reports *reporter
 	run     *spawn.Program
 	start   *spawn.Program
@@ -294,14 +294,14 @@ func newKernel(c Config) (*kernel, error) {
 	}
 	for i := range k.disk {
 		l := &k.disk[i]
-		l.Work = func(_ struct{}, j diskJob) {
+		l.Work = func(_ *struct{}, j *diskJob) {
 			if j.unit == nil {
 				k.flushed <- struct{}{}
 				return
 			}
-			j.unit.write(j.level)
+			j.unit.write(j.level())
 		}
-		l.Begin = func() struct{} { return struct{}{} }
+		l.Begin = func() *struct{} { return nil }
 		l.Limit, l.Quiet, l.Quick, l.Patience = diskLimit, quiet, quick, diskPatience
 		l.Stuck = k.table.Relieve
 		l.Start()
@@ -339,14 +339,16 @@ func (k *kernel) holdDisk() {
 	}
 }
 
-func (k *kernel) releaseDisk() { lane.Release(k.disk[:], few, struct{}{}) }
+func (k *kernel) releaseDisk() { lane.Release(k.disk[:], few, nil) }
 
 // flush waits until what was to be written for the services by now has been, but no
 // longer than a write may take. It may be called once.
 func (k *kernel) flush() error {
 	late := time.After(diskLimit)
 	for i := range k.disk {
-		k.disk[i].Post(lane.Urgent, new(lane.Node[diskJob]))
+		j := new(diskJob)
+		j.Job = j
+		k.disk[i].Post(lane.Urgent, &j.Node)
 	}
 	for range k.disk {
 		select {

@@ -32,15 +32,15 @@ type Report struct {
 // reporter takes reports off the goroutines that make them: standard error may
 // be a pipe that nobody reads.
 type reporter struct {
-	lane lane.Lane[func(), struct{}]
+	lane lane.Lane[*func(), *struct{}]
 	to   func(Report)
 }
 
 func newReporter(to func(Report)) *reporter {
 	r := &reporter{to: to}
-	r.lane = lane.Lane[func(), struct{}]{
-		Work:  func(_ struct{}, f func()) { f() },
-		Begin: func() struct{} { return struct{}{} },
+	r.lane = lane.Lane[*func(), *struct{}]{
+		Work:  func(_ *struct{}, f *func()) { (*f)() },
+		Begin: func() *struct{} { return nil },
 		// A second writer would not get further than the first.
 		Limit: time.Hour,
 	}
@@ -50,7 +50,7 @@ func newReporter(to func(Report)) *reporter {
 
 func (r *reporter) post(rep Report) { r.do(func() { r.to(rep) }) }
 
-func (r *reporter) do(f func()) { r.lane.Post(lane.Urgent, &lane.Node[func()]{Job: f}) }
+func (r *reporter) do(f func()) { r.lane.Post(lane.Urgent, &lane.Node[*func()]{Job: &f}) }
 
 // flush waits until all that was posted is out, but not for a reader that does not
 // read.

@@ -36,7 +36,7 @@ type unit struct {
 	letter    byte                   // whose control script is asked for
 	label     atomic.Pointer[string] // as messages name it; follows a rename
 	dir       *servicedir.Dir
-	disk      *lane.Lane[diskJob, struct{}]
+	disk      *lane.Lane[*diskJob, *struct{}]
 	token     uint32
 	wd        int32
 	stdin     int32
@@ -66,7 +66,7 @@ type unit struct {
 	pending  jobs
 	script   supervise.Script // being started, or running
 	posted   [lane.Idle + 1]bool
-	nodes    [lane.Idle + 1]lane.Node[diskJob]
+	nodes    [lane.Idle + 1]diskJob
 	writing  bool
 	shown    bool // clients can see it
 	busy     bool // run was being written at the last attempt
@@ -139,10 +139,20 @@ const (
 	urgentJobs = ^(jobOpen | jobTexts)
 )
 
-// diskJob has the worker do what is pending for a unit at one level.
+// diskJob has the worker do what is pending for a unit at one level. All lanes are of
+// pointers, since the program has their code for each kind of job that is something else.
 type diskJob struct {
-	unit  *unit
-	level int
+	lane.Node[*diskJob]
+	unit *unit // nil tells that all before it is done
+}
+
+func (j *diskJob) level() int {
+	for level := range j.unit.nodes {
+		if j == &j.unit.nodes[level] {
+			return level
+		}
+	}
+	panic("a job of nobody")
 }
 
 func (j jobs) level() int {
@@ -175,8 +185,9 @@ func (u *unit) order(j jobs) {
 func (u *unit) repost(level int) {
 	if !u.posted[level] && !u.writing {
 		u.posted[level] = true
-		u.nodes[level].Job = diskJob{u, level}
-		u.disk.Post(level, &u.nodes[level])
+		j := &u.nodes[level]
+		j.unit, j.Job = u, j
+		u.disk.Post(level, &j.Node)
 	}
 }
 
