@@ -178,7 +178,7 @@ func (k *kernel) openVoice(where string) (*voice, error) {
 			err = errors.New("not the path of a socket")
 		}
 		if err != nil {
-			return nil, err
+			return nil, rootCause(err)
 		}
 		fd, err := list[0].Open()
 		if err == unix.EADDRINUSE && where == "" && tries < 3 {
@@ -212,6 +212,7 @@ func (u *unit) offerVoice() bool {
 	if !ok {
 		u.dropSpeaker()
 		u.setVoice(nil)
+		_ = servicedir.WriteSaid(u.dir.Home, "")
 		return true
 	}
 	v := u.voice()

@@ -27,7 +27,7 @@ func WriteSaid(home int, text string) error {
 		}
 		return nil
 	}
-	if err := d.write(path+".new", []byte(text+"\n"), unix.O_TRUNC, false); err != nil {
+	if err := d.write(path+".new", append([]byte(text), '\n'), unix.O_TRUNC, false); err != nil {
 		return err
 	}
 	return unix.Renameat(home, path+".new", home, path)
