@@ -242,10 +242,7 @@ func (u *unit) offerVoice() bool {
 	n.fault = ""
 	v.silence()
 	_ = servicedir.WriteSaid(u.dir.Home, "")
-	leaf := ""
-	if c := u.hasCage(); c != nil && c.leaf != nil {
-		leaf = c.leaf.Name
-	}
+	leaf := u.leafName()
 	u.mu.Lock()
 	n.voice, n.life, n.answered, n.leaf = v, uint32(u.request.Mark[servicedir.MarkLife]), false, leaf
 	n.main, n.said, n.status = 0, n.status != "", ""
@@ -259,6 +256,14 @@ func (v *voice) deaf() {
 	v.mu.Lock()
 	v.hold = true
 	v.mu.Unlock()
+}
+
+// leafName is that of the cgroup that the process is in, or empty.
+func (u *unit) leafName() string {
+	if c := u.hasCage(); c != nil && c.leaf != nil {
+		return c.leaf.Name
+	}
+	return ""
 }
 
 // silence has nobody listen until heed, and drops what was said.
@@ -514,10 +519,7 @@ func (u *unit) keepVoice(p *handoff.Process, m *supervise.Machine, ev *supervise
 	if v != nil {
 		v.deaf()
 	}
-	leaf := ""
-	if c := u.hasCage(); c != nil && c.leaf != nil {
-		leaf = c.leaf.Name
-	}
+	leaf := u.leafName()
 	status := ""
 	if wants {
 		status = servicedir.ReadSaid(u.dir.Home)

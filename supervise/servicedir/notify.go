@@ -19,18 +19,14 @@ func NotifySocket(dir int) (where string, ok bool, err error) { return line(dir,
 // WriteSaid has the state directory tell what the service says of itself; nothing removes
 // the file. home is what the state directory is in.
 func WriteSaid(home int, text string) error {
-	d := Dir{Home: home}
-	path := StateDirIn(home) + "/" + status.SaidName
-	if text == "" {
-		if err := unix.Unlinkat(home, path, 0); err != unix.ENOENT {
-			return err
-		}
-		return nil
+	if text != "" {
+		return replaceIn(home, status.SaidName, append([]byte(text), '\n'))
 	}
-	if err := d.write(path+".new", append([]byte(text), '\n'), unix.O_TRUNC, false); err != nil {
-		return err
+	err := unix.Unlinkat(home, StateDirIn(home)+"/"+status.SaidName, 0)
+	if err == unix.ENOENT {
+		err = nil
 	}
-	return unix.Renameat(home, path+".new", home, path)
+	return err
 }
 
 // ReadSaid reads it.

@@ -22,9 +22,12 @@ func ReadTally(home int) ([]byte, error) {
 }
 
 // WriteTally replaces it.
-func WriteTally(home int, b []byte) error {
+func WriteTally(home int, b []byte) error { return replaceIn(home, TallyName, b) }
+
+// replaceIn replaces a file in the state directory.
+func replaceIn(home int, name string, b []byte) error {
 	d := Dir{Home: home}
-	path := StateDirIn(home) + "/" + TallyName
+	path := StateDirIn(home) + "/" + name
 	if err := d.write(path+".new", b, unix.O_TRUNC, false); err != nil {
 		return err
 	}
