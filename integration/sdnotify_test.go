@@ -42,7 +42,7 @@ func herald(args []string) {
 		}()
 	}
 	for _, text := range args {
-		heraldSend(text, 0)
+		heraldSend(strings.ReplaceAll(text, "@pid", strconv.Itoa(os.Getpid())), 0)
 	}
 	usec, _ := strconv.Atoi(os.Getenv("WATCHDOG_USEC"))
 	if usec > 0 && os.Getenv("WATCHDOG_PID") == strconv.Itoa(os.Getpid()) {
@@ -248,6 +248,10 @@ func TestSdNotifySender(t *testing.T) {
 		"service/orphan/run!":          "#!/bin/sh\n(herald READY=1 &)\nexec sleep 1000\n",
 		"service/orphan/notify-socket": "",
 		"service/orphan/cgroup":        "",
+		"service/stray/run!":           "#!/bin/sh\n(herald READY=1 & echo $! >pid)\nexec sleep 1000\n",
+		"service/stray/notify-socket":  "",
+		"service/main/run!":            "#!/bin/sh\ntrap 'kill $!' TERM\nherald 'READY=1\nMAINPID=@pid' & echo $! >pid\nwait\n",
+		"service/main/notify-socket":   "",
 		"service/bad/run!":             heraldRun,
 		"service/bad/notify-socket":    "127.0.0.1:80",
 	})
@@ -255,9 +259,10 @@ func TestSdNotifySender(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.begin()
-	for _, name := range []string{"nobody", "short", "orphan"} {
+	for _, name := range []string{"nobody", "short", "orphan", "stray", "main"} {
 		f.hears("ready ", "state", name)
 	}
+	f.hears("its main process is "+strings.TrimSpace(f.read("service/main/pid")), "why", "main")
 	f.says("supervise: warning: unable to use bad/notify-socket: not an absolute path")
 	web := f.wait("web", up)
 	f.hears("starting ", "state", "web")
@@ -285,15 +290,13 @@ func TestSdNotifySender(t *testing.T) {
 	if now := f.descriptors(); now > n {
 		t.Errorf("%d descriptors, and after some barriers %d", n, now)
 	}
-	for _, dir := range []string{"orphan"} { // whose child outlives it, unless there is a cgroup
-		f.tell(dir, "d")
-		f.wait(dir, down)
+	f.tell("orphan", "d") // with the child, which is in its cgroup
+	f.wait("orphan", down)
+	stray, err := strconv.Atoi(strings.TrimSpace(f.read("service/stray/pid")))
+	if err != nil || unix.Kill(stray, unix.SIGKILL) != nil {
+		t.Errorf("no stray process %d: %v", stray, err)
 	}
-	for _, r := range f.left() {
-		if strings.HasPrefix(r.command, "herald READY=1") && r.ppid != f.scanner.pid {
-			_ = unix.Kill(r.pid, unix.SIGKILL)
-		}
-	}
+	waitEnd(t, stray)
 }
 
 // TestSdNotifyCommand: systemd's own client works.

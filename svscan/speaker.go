@@ -417,7 +417,9 @@ func (u *unit) obey(n *speaker, m *notify.Message, heads []int32, leaf string, l
 		yes, _ := handoff.Belongs(m.MainPID, heads, handoff.KinOf)
 		if err == nil && (yes || leaf != "" && handoff.InCgroup(m.MainPID, leaf)) {
 			u.mu.Lock()
-			n.main, n.start = m.MainPID, k.Start
+			if n.main, n.start = m.MainPID, k.Start; n.main == heads[0] {
+				n.main = 0 // as it is anyway
+			}
 			u.mu.Unlock()
 		}
 	}
