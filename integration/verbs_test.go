@@ -41,7 +41,7 @@ const (
 	verbDies    = "#!/bin/sh\nexit 7\n"
 	verbReady   = "#!/bin/sh\nexec speaker 10ms\n"
 	verbSilent  = "#!/bin/sh\nexec speaker -1s\n"
-	verbIgnores = "#!/bin/sh\ntrap '' TERM\nexec sleep 1000\n"
+	verbIgnores = "#!/bin/sh\ntrap '' TERM\ntrap 'echo x >>reloads' USR1\necho x >ready\nwhile :; do sleep 0.1; done\n"
 )
 
 // upkeep runs one of our verbs on the tree.
@@ -75,6 +75,7 @@ func TestVerbs(t *testing.T) {
 		"service/silent/notification-fd": "3\n",
 		"service/silent/down":            "",
 		"service/deaf/run!":              verbIgnores,
+		"service/deaf/reload-signal":     "usr1\n",
 		"service/plain/run":              "#!/bin/sh\n",
 		"service/plain/down":             "",
 		"service/checked/run!":           "#!/bin/sh\nsleep 0.2; : >works; exec sleep 1000\n",
@@ -91,6 +92,9 @@ func TestVerbs(t *testing.T) {
 	}
 	f.wait("deaf", up)
 	f.verb(0, "", "ping")
+	waitLines(t, f.dir("deaf/ready"), 1)
+	f.verb(0, "", "reload", "deaf")
+	waitLines(t, f.dir("deaf/reloads"), 1)
 	f.verb(0, "down", "state", "good")
 	f.verb(0, "a file named down keeps it from being started", "why", "good")
 	f.verb(0, "", "start", "good")

@@ -19,6 +19,8 @@ func knows(p *Policy, letter byte) bool {
 		return p.Letters&LettersEncore != 0
 	case 'r', 'b', 'y', 'D', 'U', 'O', 'Q', 'P', 'C', 'K':
 		return p.Letters&LettersS6 != 0
+	case 'l':
+		return p.ReloadSignal != 0
 	}
 	return false
 }
@@ -52,6 +54,8 @@ func signalOf(p *Policy, letter byte) syscall.Signal {
 		return syscall.SIGCONT
 	case 'r':
 		return p.StopSignal
+	case 'l':
+		return p.ReloadSignal
 	}
 	return 0
 }

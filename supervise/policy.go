@@ -112,6 +112,7 @@ type Policy struct {
 	Bounce                  time.Duration // the age at which run is ended and started anew; 0: none
 
 	StopSignal    syscall.Signal // for d, and the first step of a shutdown
+	ReloadSignal  syscall.Signal // for l; 0: that is no letter
 	KillAfter     time.Duration  // from a stop to KILL; 0: never
 	ShutdownAfter time.Duration  // the same for a shutdown where KillAfter is 0
 	DrainFor      time.Duration  // what a log service gets to read to the end; 0: no end
@@ -187,6 +188,7 @@ func PolicyFor(d Dialect) Policy {
 		p.Rule, p.UpCuts = AfterReady, true
 		p.OnceIsDown, p.AnnounceDeaths, p.ShowFirst, p.Session = true, true, true, true
 		p.UnfitPause, p.Tally = 10*time.Second, 100
+		p.ReloadSignal = syscall.SIGHUP
 		p.Permanent, p.PermanentOf = 125, ScriptFinish
 		p.FinishFor = 5 * time.Second
 	}

@@ -338,6 +338,16 @@ var stories = map[string]story{
 			"control d: consult-t announce", "consulted: INT CONT consult-d announce",
 		},
 	},
+	"reload-signal": {
+		dialect: Common, tweak: func(p *Policy) { p.ReloadSignal = syscall.SIGINT },
+		steps: []string{"boot: spawn-run", "started: announce up", "control l: INT", "control h: HUP"},
+	},
+	"the letter l is one of s6": {
+		dialect: S6, steps: []string{"boot: announce spawn-run", "started: announce up", "control l: HUP"},
+	},
+	"the letter l is none elsewhere": {
+		dialect: Common, steps: []string{"boot: spawn-run", "started: announce up", "control l:"},
+	},
 	"permanent-status": {
 		dialect: S6, facts: Facts{Finish: Present}, tweak: func(p *Policy) { p.PermanentRun = 33 },
 		steps: []string{

@@ -451,7 +451,11 @@ func (u *unit) reload() outcome {
 	if !runs(&n.state) {
 		return outcome{DoneFailed, u.describe()}
 	}
-	u.command('h')
+	if u.Policy().ReloadSignal != 0 {
+		u.command('l')
+	} else {
+		u.command('h')
+	}
 	return outcome{}
 }
 

@@ -24,7 +24,7 @@ var (
 
 // policyFiles are what may make the policy of a service another than that of its system.
 var policyFiles = [...]string{
-	"timeout-kill", "timeout-finish", "down-signal", "permanent-status", "restart-delay", "min-uptime", "bounce",
+	"timeout-kill", "timeout-finish", "down-signal", "reload-signal", "permanent-status", "restart-delay", "min-uptime", "bounce",
 	"max-death-tally", "timeout-ready", "timeout-watchdog",
 }
 
@@ -62,14 +62,18 @@ func Policy(dir int, base *supervise.Policy, complain func(name string, err erro
 func setPolicy(p *supervise.Policy, name, text string) error {
 	n, ok := parseNumber([]byte(text))
 	switch name {
-	case "down-signal":
+	case "down-signal", "reload-signal":
 		if !ok {
 			n = SignalNumber(text)
 		}
 		if n < 1 || n > 64 {
 			return ErrSignal
 		}
-		p.StopSignal = syscall.Signal(n)
+		if name == "reload-signal" {
+			p.ReloadSignal = syscall.Signal(n)
+		} else {
+			p.StopSignal = syscall.Signal(n)
+		}
 		return nil
 	case "permanent-status":
 		if !ok || n > 255 {

@@ -46,6 +46,8 @@ func TestPolicy(t *testing.T) {
 		{map[string]string{"down-signal": "2"}, func(p *supervise.Policy) { p.StopSignal = syscall.SIGINT }, ""},
 		{map[string]string{"down-signal": "usr1\n"}, func(p *supervise.Policy) { p.StopSignal = syscall.SIGUSR1 }, ""},
 		{map[string]string{"down-signal": " SigHUP "}, func(p *supervise.Policy) { p.StopSignal = syscall.SIGHUP }, ""},
+		{map[string]string{"reload-signal": "USR2"}, func(p *supervise.Policy) { p.ReloadSignal = syscall.SIGUSR2 }, ""},
+		{map[string]string{"reload-signal": "0"}, nil, "reload-signal: not a signal"},
 		{map[string]string{"down-signal": "65"}, nil, "down-signal: not a signal"},
 		{map[string]string{"down-signal": "NONE"}, nil, "down-signal: not a signal"},
 		{map[string]string{"down-signal": ""}, nil, "down-signal: not a signal"},
