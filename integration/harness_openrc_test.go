@@ -3,7 +3,6 @@ package integration
 import (
 	"path/filepath"
 	"regexp"
-	"strings"
 	"testing"
 )
 
@@ -26,33 +25,12 @@ type openrcScene struct {
 // machine has an init already.
 const openrcPackages = "/var/cache/upkeep/openrc"
 
-// openrcPrepare makes the root directory, of this machine and what is put over it. The
-// overlay and what it consists of go with the namespace.
 const openrcPrepare = `
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin
-packages=$0 site=$1
-mount -t tmpfs none $site/over
-cd $site/over # a comma in its name would be one of the options
-mkdir up work root
-mount -t overlay -o lowerdir=/,upperdir=up,workdir=work none root
-r=$site/over/root
-for d in run etc/init.d etc/sv etc/runlevels var/log; do
-	mkdir -p $r/$d
-	mount -t tmpfs -o mode=755 none $r/$d
-done
-mount --rbind /dev $r/dev
-mount -t proc none $r/proc
-for p in $packages/*.deb; do
+for p in ` + openrcPackages + `/*.deb; do
 	dpkg-deb --fsys-tarfile $p | tar -C $r -x --keep-directory-symlink
 done
 : >$r/etc/insserv.conf
 mkdir -p $r/run/openrc
-cp -a $site/files/. $r
-while read -r ours path; do
-	[ -e $r$path ] || : >$r$path
-	mount --bind $ours $r$path
-done <$site/ours
-chroot $r /bin/sh /run/openrc-script # while this shell waits for all orphans
 `
 
 const openrcPrelude = `
@@ -74,33 +52,24 @@ echo default >/run/openrc/softlevel
 // pids and seconds.
 func playOpenRC(t *testing.T, c openrcScene) string {
 	t.Helper()
-	needRoot(t)
 	if found, _ := filepath.Glob(openrcPackages + "/openrc_*.deb"); found == nil {
 		missing(t, "download the packages openrc, librc1 and libeinfo1 to "+openrcPackages)
 	}
-	words, err := namespaceWords()
-	if err != nil {
-		missing(t, err.Error())
-	}
-	s := newSite(t, tree{
-		"over/": "",
+	files := tree{
 		// OpenRC has this directory in the PATH of its scripts, before all others.
-		"files/usr/lib/rc/bin/sleep!": "#!/bin/sh\necho >>/run/sleeps\nexec /usr/bin/sleep \"$@\"\n",
-		"files/run/openrc-script":     openrcPrelude + c.script,
-	})
+		"usr/lib/rc/bin/sleep!": "#!/bin/sh\necho >>/run/sleeps\nexec /usr/bin/sleep \"$@\"\n",
+	}
 	for name, content := range c.files {
-		s.make(tree{"files/" + name: content})
+		files[name] = content
 	}
-	var list strings.Builder
-	for _, path := range c.ours {
-		list.WriteString(ours(t, filepath.Base(path)) + " " + path + "\n")
-	}
-	s.make(tree{"ours": list.String()})
-	r := s.runFor(6*patience, words[0], append(append([]string{}, words[1:]...), "/bin/sh", "-ec", openrcPrepare, openrcPackages, s.root)...)
-	if r.code != 0 || r.stderr != "" {
-		t.Errorf("the scene ends with %v", r)
-	}
-	return openrcNumbers.ReplaceAllStringFunc(r.stdout, func(n string) string {
+	said := playRoot(t, rootScene{
+		fresh:   []string{"run", "etc/init.d", "etc/sv", "etc/runlevels", "var/log"},
+		prepare: openrcPrepare,
+		files:   files,
+		ours:    c.ours,
+		script:  openrcPrelude + c.script,
+	})
+	return openrcNumbers.ReplaceAllStringFunc(said, func(n string) string {
 		if n[0] == '(' {
 			return "(pid N)"
 		}

@@ -10,12 +10,13 @@ const openrcShort = "sleep() { /usr/bin/sleep 0.2; }\n"
 
 // openrcS6 is services as OpenRC's guide to s6 has them.
 var openrcS6 = tree{
-	// OpenRC itself ships one like this, Debian does not.
+	// OpenRC itself ships one like this, Debian does not. The backend does not wait for it.
 	"etc/init.d/s6-svscan!": `#!/sbin/openrc-run
 supervisor=supervise-daemon
 command=/usr/bin/s6-svscan
 command_args="$RC_SVCDIR/s6-scan"
 start_pre() { mkdir -p "$RC_SVCDIR/s6-scan"; }
+start_post() { until s6-svscanctl "$RC_SVCDIR/s6-scan" 2>/run/refused; do /usr/bin/sleep 0.02; done; }
 `,
 	"etc/init.d/demo!": "#!/sbin/openrc-run\nsupervisor=s6\n" + openrcShort + "s6_service_path=/etc/sv/demo\ndepend() { need s6-svscan; }\n",
 	"etc/init.d/ready!": "#!/sbin/openrc-run\nsupervisor=s6\n" + openrcShort + "s6_service_path=/etc/sv/ready\n" +
