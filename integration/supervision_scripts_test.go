@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Definitions as Avery Payne's supervision-scripts have them (supervision-scripts.md): all
@@ -469,5 +470,65 @@ func compareShared(t *testing.T, golden, got string) {
 	}
 	if got != string(want) {
 		t.Errorf("the scene differs:\n%s", diff(string(want), got))
+	}
+}
+
+// TestSupervisionScriptsMany has as many definitions as the project has supervised at
+// once, half of which do not work, by a scanner that was started with & from a script.
+func TestSupervisionScriptsMany(t *testing.T) {
+	t.Parallel()
+	files := below("defs", tree{
+		".run/run!":    "#!/bin/sh\nexec 2>&1\nPATH=$PWD/../.bin:$PATH\nexec envdir ../.env envdir ./env sh -c 'exec $PRELAUNCH $DAEMON $DAEMONOPTS'\n",
+		".run/fails!":  "#!/bin/sh\necho again >>./tries\nexit 1\n",
+		".log/run@":    "/bin/true",
+		".env/PATH":    "../.bin:/bin:/usr/bin\n",
+		".bin/envdir@": ours(t, "chpst"),
+	})
+	const n = 160
+	works := func(i int) bool { return i%2 == 0 }
+	for i := range n {
+		name := fmt.Sprintf("s%d", i)
+		d := tree{"log/run@": "../../.log/run", "run@": "../.run/run", "env/DAEMON": "sleep\n", "env/DAEMONOPTS": "1000\n"}
+		switch i % 8 {
+		case 1:
+			d["run@"] = "../.run/nowhere"
+		case 3:
+			delete(d, "run@")
+		case 5, 7:
+			d["run@"] = "../.run/fails"
+		}
+		for file, content := range below("defs/"+name, d) {
+			files[file] = content
+		}
+		files["service/"+name+"@"] = "../defs/" + name
+	}
+	f := prepareFault(t, files)
+	begun := time.Now()
+	f.begin("/bin/sh", "-c", `trap "" INT QUIT; exec "$@"`, "sh")
+	for i := range n {
+		name := fmt.Sprintf("s%d", i)
+		switch {
+		case works(i):
+			f.wait(name, up)
+		case i%8 < 5:
+			f.says("supervise: fatal: unable to start " + name + "/run: file does not exist")
+		default:
+			waitLines(t, f.path("defs", name, "tries"), 3)
+		}
+	}
+	tries := waitLines(t, f.path("defs/s5/tries"), 4)
+	if limit := int(time.Since(begun)/time.Second) + 1; len(tries) > limit {
+		t.Errorf("what ends at once was started %d times in %v", len(tries), time.Since(begun))
+	}
+	// Who ignores INT does not have its services do so.
+	if set := faultFields(t, fmt.Sprintf("/proc/%d/status", f.runs("s0", 0)))["SigIgn"]; strings.Trim(set, "0") != "" {
+		t.Errorf("the service ignores %s", set)
+	}
+	f.make(tree{"service/late@": "../defs/s0/../late", "defs/late/run!": faultSleeper})
+	f.wait("late", up)
+	for _, name := range []string{".run", ".bin", ".env", ".log"} {
+		if _, err := os.Stat(f.path("defs", name, "supervise")); err == nil {
+			t.Error(name + " is supervised")
+		}
 	}
 }
