@@ -63,7 +63,7 @@ func playOpenRC(t *testing.T, c openrcScene) string {
 		files[name] = content
 	}
 	said := playRoot(t, rootScene{
-		fresh:   []string{"run", "etc/init.d", "etc/sv", "etc/runlevels", "var/log"},
+		fresh:   []string{"run", "etc/init.d", "etc/sv", "etc/service", "etc/runlevels", "var/log"},
 		prepare: openrcPrepare,
 		files:   files,
 		ours:    c.ours,

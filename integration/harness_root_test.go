@@ -26,6 +26,7 @@ mkdir up work root
 mount -t overlay -o lowerdir=/,upperdir=up,workdir=work none root
 r=$site/over/root
 for d; do
+	[ ! -h $r/$d ] || rm $r/$d
 	mkdir -p $r/$d
 	mount -t tmpfs -o mode=755 none $r/$d
 done
