@@ -325,6 +325,35 @@ func TestExtensionUnwatched(t *testing.T) {
 	f.wait("web", upAnew(web.PID))
 }
 
+// TestExtensionDeathLimit: what ends too often stays down, and is said to have failed, until
+// it is told to start; whichever scanner has counted. What the scan directory says of a
+// service counts more than what its own says.
+func TestExtensionDeathLimit(t *testing.T) {
+	t.Parallel()
+	f := newFaultScene(t, tree{
+		"service/dies/run!":                  "#!/bin/sh\necho run >>../../runs\nexit 7\n",
+		"service/dies/death-limit":           "3 60\n",
+		"service/ours/run!":                  "#!/bin/sh\necho ours >>../../ours\nexit 7\n",
+		"service/ours/death-limit":           "never\n",
+		"ours":                               "",
+		"service/.policy/ours/death-limit":   "0\n",
+		"service/.policy/ours/restart-delay": "1000\n",
+	})
+	f.says("supervise: warning: unable to use ours/death-limit: not COUNT SECONDS")
+	waitLines(t, f.path("runs"), 2)
+	f.succeeded("crash")
+	f.saysAgain("crash", "supervise: warning: unable to use ours/death-limit: not COUNT SECONDS")
+	waitLines(t, f.path("runs"), 4)
+	gaveUp := func(r status.Record, alive bool) bool { return down(r, alive) && r.Want == status.WantDown }
+	f.wait("dies", gaveUp)
+	f.verb(0, "failed exited with 7", "state", "dies")
+	f.verb(0, "dies has failed for good: exited with 7", "why", "dies")
+	f.tell("dies", "u")
+	waitLines(t, f.path("runs"), 8)
+	f.wait("dies", gaveUp)
+	f.verb(0, "next attempt in 16m", "why", "ours")
+}
+
 // TestExtensionIgnored: files of that kind take nothing from those who have none, and do
 // not matter to the peers.
 func TestExtensionIgnored(t *testing.T) {

@@ -105,10 +105,13 @@ func (m *Machine) control(p *Policy, ev *Event, a *Actions) {
 
 // wish sets the wish for a process and, if start, sees to it that there is one.
 func (m *Machine) wish(p *Policy, w status.Want, start bool, ev *Event, a *Actions) {
-	m.Want, m.Again = w, false
 	if w == status.WantUp {
 		m.Failed = false
+		if m.Want != w {
+			m.Strikes = 0
+		}
 	}
+	m.Want, m.Again = w, false
 	if !start && m.Waiting && m.Phase == PhaseDown {
 		m.endWait(a)
 	}

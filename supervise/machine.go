@@ -52,6 +52,7 @@ type Machine struct {
 	Want       status.Want
 	Consulting byte // the letter whose control script runs, or 0
 	Failures   uint8
+	Strikes    uint8 // ends of run that count against the limit, from Struck on
 	Facts      Facts
 
 	Booted    bool
@@ -67,7 +68,7 @@ type Machine struct {
 	Removed   bool
 	Paused    bool
 	GotTerm   bool
-	Failed    bool // permanently, by exit code
+	Failed    bool // permanently, by exit code or too many ends
 	Unfit     bool // run could not be executed last time
 	Idle      bool // encore: started, with no run script
 	First     bool // encore: start runs before run
@@ -88,6 +89,7 @@ type Machine struct {
 	Last       WaitStatus // of the last end of run
 	Deaths     uint32
 	Watchdog   uint32        // the most milliseconds between two signs of life of this start; 0: none are due
+	Struck     uint32        // in units of strikeUnit
 	Since      int64         // wall clock of the last pid change
 	ReadySince int64         // wall clock of the last time ready, or down and ready
 	Started    time.Duration // last start of run
@@ -420,6 +422,10 @@ func (m *Machine) ended(p *Policy, st WaitStatus, at Instant, a *Actions) {
 		m.fail()
 	}
 	m.judge(p, at)
+	if m.struck(p, at) {
+		m.fail()
+		a.add(Action{Kind: Emit, Byte: byte(ChangeFailed)})
+	}
 	m.Renew = false
 	finish := p.FinishScript && m.Facts.Finish != Absent
 	if !finish || !p.FinishKeepsTime {

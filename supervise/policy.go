@@ -109,7 +109,12 @@ type Policy struct {
 
 	// Who lived for less than MinUptime is started again RestartDelay after its end.
 	MinUptime, RestartDelay time.Duration
-	Bounce                  time.Duration // the age at which run is ended and started anew; 0: none
+	// More than Strikes ends of run within StrikesIn, counted from the first of them, end
+	// restarting. 0: there is no limit, or none of time.
+	Strikes   int
+	StrikesIn time.Duration
+
+	Bounce time.Duration // the age at which run is ended and started anew; 0: none
 
 	StopSignal    syscall.Signal // for d, and the first step of a shutdown
 	ReloadSignal  syscall.Signal // for l; 0: that is no letter

@@ -169,3 +169,20 @@ func (m *Machine) delay(p *Policy, now time.Duration) time.Duration {
 	}
 	return m.Due - now
 }
+
+// strikeUnit is as exactly as the first end is remembered of those that count.
+const strikeUnit = 100 * time.Millisecond
+
+// struck counts an end of run against the limit, and tells whether it is one too many. What
+// was ended only to be started anew does not count.
+func (m *Machine) struck(p *Policy, at Instant) bool {
+	if p.Strikes == 0 || m.Script != ScriptRun || m.Renew || m.Want != status.WantUp {
+		return false
+	}
+	now := uint32(at.Mono / strikeUnit)
+	if m.Strikes == 0 || p.StrikesIn > 0 && time.Duration(now-m.Struck)*strikeUnit > p.StrikesIn {
+		m.Strikes, m.Struck = 0, now
+	}
+	m.Strikes++
+	return int(m.Strikes) > p.Strikes
+}

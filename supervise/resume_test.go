@@ -193,7 +193,7 @@ func TestResumeWatchdog(t *testing.T) {
 func TestStateRoundTrip(t *testing.T) {
 	t.Parallel()
 	m := Machine{
-		Phase: PhaseStopping, Script: ScriptRun, Want: status.WantDown, Consulting: 't', Failures: 3,
+		Phase: PhaseStopping, Script: ScriptRun, Want: status.WantDown, Consulting: 't', Failures: 3, Strikes: 7,
 		Booted: true, Stopped: true, Exiting: true, Paused: true, GotTerm: true, First: true, Loaded: true,
 		Life: 1 << 31, PID: 4194304, Last: UnknownEnd, Deaths: 5, Since: -1, ReadySince: 2, Started: 3,
 		Ready: 4, Due: 5, KillDue: 6, LimitDue: 7, DrainDue: 8,

@@ -33,13 +33,13 @@ func (m *Machine) flags() [22]*bool {
 // AppendState saves the machine: StateSize bytes in the byte order of this host,
 // on which alone its pids and instants mean anything.
 //
-//	0 version, phase, script, want, consulting, failures, mood, 0
+//	0 version, phase, script, want, consulting, failures, mood, strikes
 //	8 flags, pid, last, deaths, life, watchdog (32 bits each)
 //	32 since, ready since, started, ready, due, kill due, limit due, drain due,
 //	   content (64 bits each)
 func (m *Machine) AppendState(b []byte) []byte {
 	o := binary.NativeEndian
-	b = append(b, stateVersion, byte(m.Phase), byte(m.Script), byte(m.Want), m.Consulting, m.Failures, byte(m.Mood), 0)
+	b = append(b, stateVersion, byte(m.Phase), byte(m.Script), byte(m.Want), m.Consulting, m.Failures, byte(m.Mood), m.Strikes)
 	var bits uint32
 	for i, f := range m.flags() {
 		if *f {
@@ -77,6 +77,7 @@ func DecodeState(b []byte) (Machine, error) {
 	m.Started, m.Ready, m.Due = time.Duration(at(2)), time.Duration(at(3)), time.Duration(at(4))
 	m.KillDue, m.LimitDue, m.DrainDue = time.Duration(at(5)), time.Duration(at(6)), time.Duration(at(7))
 	m.Facts.Content = uint64(at(8))
+	m.Strikes, m.Struck = b[7], uint32(m.Started/strikeUnit) // as if the first of them had been then
 	m.Restored = true
 	if !m.consistent() {
 		return Machine{}, ErrState

@@ -396,6 +396,27 @@ var stories = map[string]story{
 			"boot: spawn-run", "started: announce up", "+300ms exit 0: down announce D arm-restart-700ms",
 		},
 	},
+	"more ends than its limit, and it stays down until it is told to start": {
+		dialect: Daemontools, tweak: func(p *Policy) { p.Strikes, p.StrikesIn = 2, 10*time.Second },
+		steps: []string{
+			"boot: spawn-run", "started: announce up", "+6s exit 1: down D spawn-run", "started: announce up",
+			"+11s exit 1: down D spawn-run", "started: announce up", // the first of two
+			"+2s exit 1: down D spawn-run", "started: announce up",
+			"+8s exit 1: O down announce D",
+			"+5s control u: announce spawn-run", "started: announce up", "+2s exit 1: down D spawn-run", "started: announce up",
+			"+2s exit 1: down D spawn-run", "noexec: O down announce D",
+		},
+	},
+	"what is to be started anew has not ended": {
+		dialect: Daemontools, tweak: func(p *Policy) { p.Strikes, p.Bounce = 1, 20*time.Second },
+		steps: []string{
+			"boot: spawn-run", "started: announce up arm-bounce-20s",
+			"+20s timer bounce: TERM CONT announce", "exit 0: down D spawn-run", "started: announce up arm-bounce-20s",
+			"+20s timer bounce: TERM CONT announce", "exit 0: down D spawn-run", "started: announce up arm-bounce-20s",
+			"+2s exit 0: disarm-bounce down D spawn-run", "started: announce up arm-bounce-20s", "control d: TERM CONT announce",
+			"exit 0: disarm-bounce down announce D",
+		},
+	},
 	"once": {
 		dialect: Daemontools, facts: Facts{Once: true},
 		steps: []string{

@@ -49,6 +49,11 @@ func (u *unit) extend() *extension {
 	return u.ext
 }
 
+// PolicyDir is a directory in the scan directory. What is there below the name of a service
+// counts more than what its own directory says of the policy: it is for who starts what
+// others have defined.
+const PolicyDir = ".policy"
+
 // lookForPolicy finds out what the service directory says of the policy.
 func (u *unit) lookForPolicy() {
 	if u.isScriptLog() {
@@ -56,7 +61,14 @@ func (u *unit) lookForPolicy() {
 	}
 	base := u.policy()
 	var faults []fileFault
-	p := servicedir.Policy(u.dir.FD, base, func(name string, err error) { faults = append(faults, fileFault{name, err}) })
+	over := -1
+	if u.entry != nil && !u.log {
+		if fd, err := unix.Open(u.k.config.Dir+"/"+PolicyDir+"/"+u.entry.name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
+			over = fd
+			defer unix.Close(fd)
+		}
+	}
+	p := servicedir.Policy(u.dir.FD, over, base, func(name string, err error) { faults = append(faults, fileFault{name, err}) })
 	if u.ext != nil || faults != nil {
 		u.tellFaults(&u.extend().said[0], faults)
 	}

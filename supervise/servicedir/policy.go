@@ -19,24 +19,32 @@ var (
 	ErrExitCode = errors.New("not an exit code")
 	ErrSignal   = errors.New("not a signal")
 	ErrRank     = errors.New("not ORDER INDEX")
+	ErrLimit    = errors.New("not COUNT SECONDS")
 	ErrRelative = errors.New("not an absolute path")
 )
 
 // policyFiles are what may make the policy of a service another than that of its system.
 var policyFiles = [...]string{
 	"timeout-kill", "timeout-finish", "down-signal", "reload-signal", "permanent-status", "restart-delay", "min-uptime", "bounce",
-	"max-death-tally", "timeout-ready", "timeout-watchdog",
+	"max-death-tally", "timeout-ready", "timeout-watchdog", "death-limit",
 }
 
 // SetsPolicy tells whether a file of that name is one that Policy reads.
 func SetsPolicy(name string) bool { return slices.Contains(policyFiles[:], name) }
 
 // Policy is base, or a copy of it with what files of the service directory say. One that
-// says nothing sensible counts as absent, and complain is told.
-func Policy(dir int, base *supervise.Policy, complain func(name string, err error)) *supervise.Policy {
+// says nothing sensible counts as absent, and complain is told. Files of a second directory
+// count more; it is -1 if there is none.
+func Policy(dir, over int, base *supervise.Policy, complain func(name string, err error)) *supervise.Policy {
 	p := base
-	for _, name := range policyFiles {
-		text, ok, err := line(dir, name)
+	for i := range 2 * len(policyFiles) {
+		from, name := dir, policyFiles[i%len(policyFiles)]
+		if i >= len(policyFiles) {
+			if from = over; from < 0 {
+				break
+			}
+		}
+		text, ok, err := line(from, name)
 		if !ok {
 			continue
 		}
@@ -80,6 +88,13 @@ func setPolicy(p *supervise.Policy, name, text string) error {
 			return ErrExitCode
 		}
 		p.PermanentRun = n
+		return nil
+	case "death-limit":
+		limit, ok := parseRank(text)
+		if !ok || limit.Order < 0 || limit.Order > math.MaxUint8 {
+			return ErrLimit
+		}
+		p.Strikes, p.StrikesIn = limit.Order, time.Duration(limit.Index)*time.Second
 		return nil
 	}
 	if !ok {

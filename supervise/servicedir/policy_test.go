@@ -69,6 +69,11 @@ func TestPolicy(t *testing.T) {
 			func(p *supervise.Policy) { p.ReadyFor = 70 * time.Millisecond }, ""},
 		{map[string]string{"timeout-watchdog": "80"}, nil, ""},
 		{map[string]string{"timeout-watchdog": "2s", "notify-socket": ""}, nil, "timeout-watchdog: not a number"},
+		{map[string]string{"death-limit": "10 12\n"}, func(p *supervise.Policy) { p.Strikes, p.StrikesIn = 10, 12*time.Second }, ""},
+		{map[string]string{"death-limit": "3"}, func(p *supervise.Policy) { p.Strikes = 3 }, ""},
+		{map[string]string{"death-limit": "256 1"}, nil, "death-limit: not COUNT SECONDS"},
+		{map[string]string{"death-limit": "-1"}, nil, "death-limit: not COUNT SECONDS"},
+		{map[string]string{"death-limit": "3 in 12"}, nil, "death-limit: not COUNT SECONDS"},
 		{map[string]string{"bounce": "86400"}, func(p *supervise.Policy) { p.Bounce = 24 * time.Hour }, ""},
 		{map[string]string{"bounce": "1d", "timeout-kill": "5"},
 			func(p *supervise.Policy) { p.KillAfter = 5 * time.Millisecond }, "bounce: not a number"},
@@ -80,7 +85,7 @@ func TestPolicy(t *testing.T) {
 			c.want(&want)
 		}
 		said := ""
-		got := Policy(defined(t, c.files), &base, func(name string, err error) { said += name + ": " + err.Error() })
+		got := Policy(defined(t, c.files), -1, &base, func(name string, err error) { said += name + ": " + err.Error() })
 		if *got != want || said != c.said || c.files == nil && got != &base {
 			t.Errorf("%v: %q\n%+v\nwant\n%+v", c.files, said, *got, want)
 		}
@@ -89,11 +94,17 @@ func TestPolicy(t *testing.T) {
 	if err := unix.Mkdirat(fd, "bounce", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	Policy(fd, &base, func(name string, err error) {
+	Policy(fd, -1, &base, func(name string, err error) {
 		if name != "bounce" || err != unix.EISDIR {
 			t.Errorf("%s: %v", name, err)
 		}
 	})
+	// What a second directory says counts more; what it does not say does not.
+	own := defined(t, map[string]string{"bounce": "5", "timeout-kill": "70", "notification-fd": "3"})
+	got := Policy(own, defined(t, map[string]string{"bounce": "6", "timeout-ready": "80"}), &base, nil)
+	if got.Bounce != 6*time.Second || got.KillAfter != 70*time.Millisecond || got.ReadyFor != 80*time.Millisecond {
+		t.Errorf("%+v", *got)
+	}
 }
 
 func TestRank(t *testing.T) {
