@@ -12,8 +12,11 @@ command_args="-P $RC_SVCDIR/sv 'log: ...........'"
 start_pre() { mkdir -p "$RC_SVCDIR/sv"; }
 `,
 	"etc/init.d/demo!":   "#!/sbin/openrc-run\nsupervisor=runit\ndepend() { need runsvdir; }\n",
+	"etc/init.d/front!":  "#!/sbin/openrc-run\nsupervisor=runit\ndepend() { need demo; }\n",
 	"etc/init.d/none!":   "#!/sbin/openrc-run\nsupervisor=runit\n",
+	"etc/init.d/above!":  "#!/sbin/openrc-run\nsupervisor=runit\ndepend() { need none; }\n",
 	"etc/sv/demo/run!":   "#!/bin/sh\necho started\nexec sleep 1000\n",
+	"etc/sv/front/run!":  "#!/bin/sh\nexec sleep 1000\n",
 	"etc/sv/demo/finish": "#!/bin/sh\necho finished\n",
 	"etc/sv/demo/log/run!": `#!/bin/sh
 exec cat >>/run/logged
@@ -50,9 +53,9 @@ rc demo stop; logged finished 4; kill -0 $p 2>/run/gone || echo gone
 ls /run/openrc/sv
 rc demo status
 rc demo stop
-rc none start; rc none status; rc none stop
-rc demo start; another; logged started 5
-# Who is needed takes along who needs it.
+rc none start; rc none status; rc none stop; rc above start
+# Who is needed comes first, and takes along who needs it.
+rc front start; another; logged started 5
 rc runsvdir stop; logged finished 5
 `
 
@@ -113,11 +116,18 @@ exit 1
 # none stop
  * WARNING: none is already stopped
 exit 0
-# demo start
+# above start
+ * Runit service /etc/sv/none not found
+ * ERROR: none failed to start
+ * ERROR: cannot start above as none would not start
+exit 1
+# front start
  * Starting demo ... [ ok ]
+ * Starting front ... [ ok ]
 exit 0
 started 5 times
 # runsvdir stop
+ * Stopping front ... [ ok ]
  * Stopping demo ... [ ok ]
  * Stopping runsvdir ... [ ok ]
 exit 0

@@ -23,8 +23,13 @@ start_post() { until s6-svscanctl "$RC_SVCDIR/s6-scan" 2>/run/refused; do /usr/b
 		"s6_svwait_options_start='-U -t 5000'\ndepend() { need s6-svscan; }\n",
 	"etc/init.d/deaf!": "#!/sbin/openrc-run\nsupervisor=s6\n" + openrcShort + "s6_service_path=/etc/sv/deaf\n" +
 		"s6_service_timeout_stop=200\ndepend() { need s6-svscan; }\n",
+	"etc/init.d/dies!":             "#!/sbin/openrc-run\nsupervisor=s6\n" + openrcShort + "s6_service_path=/etc/sv/dies\ndepend() { need s6-svscan; }\n",
+	"etc/init.d/above!":            "#!/sbin/openrc-run\nsupervisor=s6\ndepend() { need dies; }\n",
+	"etc/init.d/front!":            "#!/sbin/openrc-run\nsupervisor=s6\n" + openrcShort + "s6_service_path=/etc/sv/front\ndepend() { need demo; }\n",
 	"etc/init.d/none!":             "#!/sbin/openrc-run\nsupervisor=s6\n" + openrcShort + "s6_service_path=/etc/sv/none\n",
 	"etc/sv/demo/run!":             "#!/bin/sh\necho started >>/run/logged\nexec sleep 1000\n",
+	"etc/sv/dies/run!":             "#!/bin/sh\nexit 7\n",
+	"etc/sv/front/run!":            "#!/bin/sh\nexec sleep 1000\n",
 	"etc/sv/demo/finish!":          "#!/bin/sh\necho finished >>/run/logged\n",
 	"etc/sv/ready/run!":            "#!/bin/sh\necho ready >>/run/logged\necho >&3\nexec sleep 1000\n",
 	"etc/sv/ready/notification-fd": "3\n",
@@ -53,6 +58,11 @@ rc deaf start
 until [ -e /run/deaf ]; do sleep 0.02; done
 rc deaf stop
 rc none start; rc none status
+rc above start
+# Who is needed comes first, and takes along who needs it.
+rc front start; another; logged started 4
+rc demo stop; logged finished 4
+rc front status
 rc s6-svscan stop
 `
 
@@ -131,6 +141,26 @@ exit 1
 # none status
  * status: stopped
 exit 3
+# above start
+ * Starting dies ...
+ * Failed to start dies
+ [ !! ]
+ * ERROR: dies failed to start
+ * ERROR: cannot start above as dies would not start
+exit 1
+# front start
+ * Starting demo ... [ ok ]
+ * Starting front ... [ ok ]
+exit 0
+started 4 times
+# demo stop
+ * Stopping front ... [ ok ]
+ * Stopping demo ... [ ok ]
+exit 0
+finished 4 times
+# front status
+down (signal SIGTERM) N seconds, normally up, ready N seconds
+exit 0
 # s6-svscan stop
  * Stopping s6-svscan ... [ ok ]
 exit 0
