@@ -110,6 +110,7 @@ type slot struct {
 	unit    *unit // opening or running
 	up      bool  // running: it takes events
 	closed  bool  // it left; after the time of retry it may come again
+	back    bool  // of main: the directory is there again, and nothing may be left of what was before
 	trouble *trouble
 }
 
@@ -628,6 +629,10 @@ func (s *Scanner) look(scanDir int, name string, first, partial bool, said map[s
 	if !e.present {
 		e.present, e.hungUp = true, false
 		e.tell(supervise.EvReturned)
+		if e.main.back = e.main.unit == nil || e.drains() || s.k.policy.RemovedStops; e.main.back {
+			e.main.putOff(time.Time{})
+			e.log.putOff(time.Time{})
+		}
 	}
 	e.rename()
 	if s.adopting && !s.leftBehind(scanDir, name) {
@@ -895,6 +900,7 @@ func (s *Scanner) opened(u *unit, err error) {
 	}
 	x.up = true
 	x.well()
+	e.main.back = e.main.back && u.log
 	u.toldBegun()
 	s.takeTurn(u)
 	defer s.moveUp()
@@ -933,6 +939,9 @@ func (s *Scanner) closed(u *unit) {
 	again := pollEvery
 	if s.k.config.Commanded {
 		again = time.Second // as s6-svscan
+	}
+	if e.main.back {
+		again = 0 // it has ended because its directory was gone
 	}
 	x.putOff(time.Now().Add(again))
 	s.full = false

@@ -144,6 +144,8 @@ func (s *Scanner) carryOut(o *order) outcome {
 		return s.add(o)
 	case "remove":
 		return s.removeService(o)
+	case "meet":
+		return s.meetOnly(o)
 	}
 	u, fault := s.unitOf(o.name, o.late)
 	if o.verb == "why" {
@@ -570,6 +572,63 @@ func (s *Scanner) meet(name string) {
 		}
 	}
 	s.look(fd, name, false, false, make(map[string]string))
+}
+
+// meetOnly has a name be looked at that no scan has come across yet, or not since it was
+// gone, and waits until it is supervised. What is known is left to the scanner.
+func (s *Scanner) meetOnly(o *order) outcome {
+	x := s.listenTo(o.name, nil)
+	defer s.k.hub.remove(x)
+	for {
+		ended, old := false, false
+		s.ask(func() {
+			for _, e := range s.entries {
+				ended = ended || e.name == o.name && e.present && e.main.unit == nil && !e.main.back
+			}
+			if ended || s.stop {
+				return
+			}
+			s.meet(o.name)
+			for _, e := range s.entries {
+				old = old || e.name == o.name && e.main.back
+			}
+		})
+		switch {
+		case ended:
+			return outcome{code: DoneUnknown}
+		case !old:
+			_, why := s.met(o, x)
+			return why
+		}
+		select {
+		case <-x.box.wake:
+			x.box.take()
+		case <-o.late:
+			return outcome{code: DoneLate}
+		}
+	}
+}
+
+// AwaitService has the scanner of a directory, if there is one, supervise at once what has
+// just been put there under a name, and waits for that, but not for long.
+func AwaitService(dir, name string) (done bool) {
+	fd, err := Dial(dir, HomeSocket)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	limit := unix.NsecToTimeval(int64(2 * time.Second))
+	text := "meet\x00timeout=1000\x00\x00" + name + "\x00"
+	text = "do " + strconv.Itoa(len(text)) + "\n" + text
+	if unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit) != nil {
+		return false
+	}
+	var answer [2]byte
+	_, err = unix.Write(fd, []byte(text))
+	if err == nil {
+		_, err = unix.Read(fd, answer[:])
+	}
+	return err == nil && string(answer[:]) == "0\n"
 }
 
 // removeService ends the supervision of what is linked into the scan directory, and removes the link.

@@ -19,7 +19,7 @@ import (
 func (m *manager) events() int {
 	dir := m.anyDir()
 	for again := false; ; again = true {
-		fd, err := dial(dir, svscan.EventsSocket)
+		fd, err := svscan.Dial(dir, svscan.EventsSocket)
 		if err != nil && again && gone(err) {
 			time.Sleep(againEvery)
 			continue

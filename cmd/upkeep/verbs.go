@@ -320,9 +320,9 @@ func (m *manager) request(dir string, verb []string, service, definition, goal s
 			words = append(words, definition)
 		}
 		text := strings.Join(words, "\x00") + "\x00"
-		answer, err := ask(dir, "do "+strconv.Itoa(len(text))+"\n"+text)
+		answer, err := svscan.Query(dir, "do "+strconv.Itoa(len(text))+"\n"+text)
 		switch {
-		case err == errGone && (deadline.IsZero() || time.Now().Before(deadline)),
+		case err == svscan.ErrGone && (deadline.IsZero() || time.Now().Before(deadline)),
 			again && gone(err) && time.Now().Before(deadline):
 			time.Sleep(againEvery)
 			continue
@@ -401,7 +401,7 @@ func (m *manager) add(operands []string) int {
 // ping tells whether a scanner answers.
 func (m *manager) ping() int {
 	dir := m.anyDir()
-	answer, err := ask(dir, "ping")
+	answer, err := svscan.Query(dir, "ping")
 	switch {
 	case err == nil && answer == "ok":
 		return svscan.DoneOK

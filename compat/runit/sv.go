@@ -3,10 +3,12 @@ package runit
 import (
 	"errors"
 	"strings"
+	"time"
 
 	"upkeep/compat/cli"
 	"upkeep/supervise/status"
 	"upkeep/svc"
+	"upkeep/svscan"
 )
 
 // Exit codes of sv.
@@ -107,6 +109,9 @@ func (s *sv) run(c command, names []string) int {
 		x := &service{name: name, path: pathOf(s.base, name)}
 		if s.open(x) {
 			services = append(services, x)
+			if c.letters == "u" {
+				awaitSupervisor(x)
+			}
 			switch {
 			case c.status:
 				s.tell(x)
@@ -127,6 +132,21 @@ func (s *sv) run(c command, names []string) int {
 		return s.answer
 	}
 	return min(s.troubles, 1)
+}
+
+// awaitSupervisor has a service that is to be started be met by the scanner of the directory
+// that it is in, if that is ours, in case nobody supervises it yet, or only who is about to
+// leave: who has just linked it there need not try again.
+func awaitSupervisor(x *service) {
+	path := strings.TrimRight(x.path, "/")
+	i := strings.LastIndexByte(path, '/')
+	if i <= 0 || !svscan.AwaitService(path[:i], path[i+1:]) {
+		return
+	}
+	// It is told of when it has its first status, some moments later.
+	for begun := time.Now(); x.dir.OK() != nil && time.Since(begun) < time.Second; {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // pathOf is where a service is (runit.md, section 3.2).
