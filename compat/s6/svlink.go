@@ -28,6 +28,27 @@ func servicesOf(dir string) []string {
 	return []string{dir}
 }
 
+// operands reads options, of which -t is the time there is and the others are for flag, and
+// returns two operands at least, or nil if the usage was wrong.
+func (w *linker) operands(args []string, letters string, flag func(c byte)) []string {
+	o := options(args, letters)
+	for c := o.Next(); c != cli.End; c = o.Next() {
+		ms, ok := number(o.Arg)
+		switch {
+		case c == 't' && ok:
+			w.deadline = deadline(ms)
+		case c == 't' || c == cli.Bad:
+			return nil
+		default:
+			flag(c)
+		}
+	}
+	if operands := o.Args(); len(operands) >= 2 {
+		return operands
+	}
+	return nil
+}
+
 // await listens to the services, calls begin and waits for an event of each.
 func (w *linker) await(event byte, begin func() int) int {
 	defer func() { w.listener.Close() }()
@@ -70,25 +91,13 @@ func (w *linker) await(event byte, begin func() int) int {
 // Exit: 0; 99 when the time is over; 100 for wrong usage; 111 when something failed.
 func Svlink(env *cli.Env, args []string) int {
 	w := linker{waiter: waiter{base: base{env, "s6-svlink"}}}
-	o := options(args, "dDfPt:")
 	down, keep := false, false
-	for c := o.Next(); c != cli.End; c = o.Next() {
-		switch c {
-		case 'd', 'D':
+	operands := w.operands(args, "dDfPt:", func(c byte) {
+		if c == 'd' || c == 'D' {
 			down, keep = true, c == 'D'
-		case 'f', 'P':
-		case 't':
-			ms, ok := number(o.Arg)
-			if !ok {
-				return w.usage(svlinkUsage)
-			}
-			w.deadline = deadline(ms)
-		default:
-			return w.usage(svlinkUsage)
 		}
-	}
-	operands := o.Args()
-	if len(operands) < 2 {
+	})
+	if operands == nil {
 		return w.usage(svlinkUsage)
 	}
 	scan, dir := operands[0], operands[1]
@@ -185,24 +194,9 @@ const svunlinkUsage = "[ -X ] [ -t timeout ] scandir servicename"
 // nobody supervises it. With -X it does not wait. Exit: as for s6-svlink.
 func Svunlink(env *cli.Env, args []string) int {
 	w := linker{waiter: waiter{base: base{env, "s6-svunlink"}}}
-	o := options(args, "Xt:")
 	wait := true
-	for c := o.Next(); c != cli.End; c = o.Next() {
-		switch c {
-		case 'X':
-			wait = false
-		case 't':
-			ms, ok := number(o.Arg)
-			if !ok {
-				return w.usage(svunlinkUsage)
-			}
-			w.deadline = deadline(ms)
-		default:
-			return w.usage(svunlinkUsage)
-		}
-	}
-	operands := o.Args()
-	if len(operands) < 2 {
+	operands := w.operands(args, "Xt:", func(byte) { wait = false })
+	if operands == nil {
 		return w.usage(svunlinkUsage)
 	}
 	scan, name := operands[0], operands[1]
