@@ -154,10 +154,16 @@ rc upkeep-scan stop
 // TestOpenRCUpkeepFailing is what becomes of services that do not work.
 func TestOpenRCUpkeepFailing(t *testing.T) {
 	t.Parallel()
-	got := playOpenRC(t, openrcScene{openrcUpkeep(t), []string{"/usr/bin/svscan", "/usr/bin/upkeep"}, openrcUpkeepFailing})
+	playOpenRCUpkeep(t, openrcUpkeepFailing, openrcUpkeepFailingSaid)
+}
+
+// playOpenRCUpkeep plays a script that has to print something.
+func playOpenRCUpkeep(t *testing.T, script, want string) {
+	t.Helper()
+	got := playOpenRC(t, openrcScene{openrcUpkeep(t), []string{"/usr/bin/svscan", "/usr/bin/upkeep"}, script})
 	got = regexp.MustCompile(`(ready|up|starting|stopping) \d+`).ReplaceAllString(got, "$1 N")
-	if got != openrcUpkeepFailingSaid {
-		t.Errorf("the scene differs:\n%s", diff(openrcUpkeepFailingSaid, got))
+	if got != want {
+		t.Errorf("the scene differs:\n%s", diff(want, got))
 	}
 }
 
@@ -238,11 +244,7 @@ exit 0
 // own.
 func TestOpenRCUpkeep(t *testing.T) {
 	t.Parallel()
-	got := playOpenRC(t, openrcScene{openrcUpkeep(t), []string{"/usr/bin/svscan", "/usr/bin/upkeep"}, openrcUpkeepScript})
-	got = regexp.MustCompile(`(ready|up|starting|stopping) \d+`).ReplaceAllString(got, "$1 N")
-	if got != openrcUpkeepSaid {
-		t.Errorf("the scene differs:\n%s", diff(openrcUpkeepSaid, got))
-	}
+	playOpenRCUpkeep(t, openrcUpkeepScript, openrcUpkeepSaid)
 }
 
 const openrcUpkeepSaid = `# demo start

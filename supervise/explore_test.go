@@ -470,6 +470,9 @@ func walkPolicies() []*Policy {
 		if scripts == "" || !lean(&p) {
 			p.KillAfter = time.Second
 		}
+		if scripts == "" {
+			p.Strikes = 1
+		}
 		list = append(list, &p)
 	}
 	return list

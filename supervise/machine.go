@@ -424,7 +424,6 @@ func (m *Machine) ended(p *Policy, st WaitStatus, at Instant, a *Actions) {
 	m.judge(p, at)
 	if m.struck(p, at) {
 		m.fail()
-		a.add(Action{Kind: Emit, Byte: byte(ChangeFailed)})
 	}
 	m.Renew = false
 	finish := p.FinishScript && m.Facts.Finish != Absent

@@ -183,6 +183,10 @@ func (m *Machine) struck(p *Policy, at Instant) bool {
 	if m.Strikes == 0 || p.StrikesIn > 0 && time.Duration(now-m.Struck)*strikeUnit > p.StrikesIn {
 		m.Strikes, m.Struck = 0, now
 	}
+	if int(m.Strikes) >= p.Strikes {
+		m.Strikes = 0 // it begins anew, if it does
+		return true
+	}
 	m.Strikes++
-	return int(m.Strikes) > p.Strikes
+	return false
 }

@@ -402,9 +402,9 @@ var stories = map[string]story{
 			"boot: spawn-run", "started: announce up", "+6s exit 1: down D spawn-run", "started: announce up",
 			"+11s exit 1: down D spawn-run", "started: announce up", // the first of two
 			"+2s exit 1: down D spawn-run", "started: announce up",
-			"+8s exit 1: O down announce D",
+			"+8s exit 1: down announce D",
 			"+5s control u: announce spawn-run", "started: announce up", "+2s exit 1: down D spawn-run", "started: announce up",
-			"+2s exit 1: down D spawn-run", "noexec: O down announce D",
+			"+2s exit 1: down D spawn-run", "noexec: down announce D",
 		},
 	},
 	"what is to be started anew has not ended": {
