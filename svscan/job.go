@@ -123,6 +123,7 @@ type Job struct {
 	timers *timers
 	name   string
 
+	ending  sync.Mutex // of signals and ends; taken before mu
 	mu      sync.Mutex
 	program *spawn.Program
 	steps   *spawn.Steps
@@ -392,6 +393,7 @@ func (j *Job) Slow() {
 func (j *Job) Died(pid int32, status uint32) {
 	now := time.Now()
 	st := supervise.WaitStatus(status)
+	j.ending.Lock()
 	j.mu.Lock()
 	j.pid = 0
 	over := j.closed
@@ -401,6 +403,7 @@ func (j *Job) Died(pid int32, status uint32) {
 	}
 	j.tell(JobEvent{Kind: JobEnded, PID: pid, Status: st, Age: age})
 	j.mu.Unlock()
+	j.ending.Unlock()
 	if over {
 		j.tell(JobEvent{Kind: JobGone})
 		return
@@ -416,6 +419,8 @@ func (j *Job) Signal(pid int32, sig syscall.Signal, group bool) {
 	if inject != nil {
 		inject(j.name, "signal")
 	}
+	j.ending.Lock() // nobody hears of what came of it first
+	defer j.ending.Unlock()
 	err := j.jobs.k.table.Signal(pid, sig, group)
 	switch {
 	case err == nil:
