@@ -62,8 +62,8 @@ func (u *unit) lookForPolicy() {
 	base := u.policy()
 	var faults []fileFault
 	over := -1
-	if u.entry != nil && !u.log {
-		if fd, err := unix.Open(u.k.config.Dir+"/"+PolicyDir+"/"+u.entry.name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
+	if !u.log && !u.k.config.One {
+		if fd, err := unix.Open(u.k.config.Dir+"/"+PolicyDir+"/"+u.name(), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
 			over = fd
 			defer unix.Close(fd)
 		}
