@@ -83,11 +83,26 @@ const bequeathTries = 100
 func (s *Scanner) giveAway(w *handoff.Will) {
 	// The socket is for who supervises the directory next.
 	w.Home, w.Socket, w.ScanLock, w.ScanFIFO = -1, -1, 0, 0
+	for _, e := range s.entries {
+		if e.main.unit != nil && !e.main.up || e.log.unit != nil && !e.log.up {
+			w.Opening = append(w.Opening, e.name)
+		}
+	}
 	for i := range w.Entries {
 		for _, u := range []*handoff.Unit{w.Entries[i].Main, w.Entries[i].Log} {
 			if u != nil && u.State.PID != 0 && !u.Ended && u.Stranger == nil {
 				u.Stranger = handoff.Child(u.State.PID)
 			}
 		}
+	}
+}
+
+// meetRest has the heir open what its predecessor was just opening: a disk that is slow for
+// one service must not cost it its supervisor.
+func (s *Scanner) meetRest() {
+	rest := s.rest
+	s.rest = nil
+	for _, name := range rest {
+		s.meet(name)
 	}
 }

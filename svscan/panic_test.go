@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"upkeep/supervise"
 	"upkeep/supervise/status"
 	"upkeep/svc"
 )
@@ -22,6 +23,23 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == KeeperArgs[0] {
 		Keep()
 		return
+	}
+	if c, ok := IsHeir(); ok {
+		c.Dir, c.Dialect = os.Args[1], supervise.Runit
+		c.Orders = map[os.Signal]Order{unix.SIGTERM: OrderStop}
+		superviseAs(c)
+	}
+	if os.Args[0] == "bequeather" {
+		// What happens to the disk of a service takes as long as there is a file "slow".
+		inject = func(service, where string) {
+			for where == "write" && unix.Access(filepath.Join(os.Args[1], service, "slow"), unix.F_OK) == nil {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		superviseAs(Config{
+			Dir: os.Args[1], Dialect: supervise.Runit, Heritage: []string{"heir", os.Args[1]},
+			Orders: map[os.Signal]Order{unix.SIGTERM: OrderBequeath},
+		})
 	}
 	if os.Args[0] == "jobber" {
 		jobber()
@@ -54,6 +72,17 @@ func TestMain(m *testing.M) {
 	}
 	s.Run()
 	os.Exit(0)
+}
+
+// superviseAs is the rest of a scanner's life.
+func superviseAs(c Config) {
+	c.Report = func(r Report) { fmt.Println(r.Verb, r.Object, r.Err) }
+	s, err := New(c)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(111)
+	}
+	os.Exit(s.Run())
 }
 
 // await waits until a service is as it should be.

@@ -57,10 +57,11 @@ type Scanner struct {
 	unread       string                        // what was said of the scan directory
 	linked       map[string]*entry             // whom the names in the state directory lead to
 	manager      *manager
-	left         bool  // without stopping anything
-	bequeathed   bool  // everything
-	patience     int   // with what is being opened, before that
-	fault        error // why One could not begin
+	left         bool     // without stopping anything
+	bequeathed   bool     // everything
+	patience     int      // with what is being opened, before that
+	rest         []string // what an heir is still to open
+	fault        error    // why One could not begin
 	keeping      keeping
 	logService   *logService
 	bornDown     map[string]bool // names under which what is met is not to be started
@@ -861,6 +862,7 @@ func (s *Scanner) opened(u *unit, err error) {
 		s.inheriting = false
 		s.k.table.Abort()
 		defer s.weighAll()
+		defer s.meetRest()
 	}
 	if s.opening == 0 && s.adopting && !s.stop {
 		defer s.adopted()

@@ -437,8 +437,11 @@ func (s *Scanner) inherit(w *handoff.Will) {
 			}
 		}
 	}
-	if s.opening == 0 {
-		s.k.table.Abort()
+	if s.k.config.Heir {
+		s.rest = w.Opening
 	}
-	s.inheriting = s.opening > 0
+	if s.inheriting = s.opening > 0; !s.inheriting {
+		s.k.table.Abort()
+		s.meetRest()
+	}
 }

@@ -24,6 +24,7 @@ type Will struct {
 	ScanLock, ScanFIFO int
 	Clients            []int // who wait for the answer
 	Entries            []Entry
+	Opening            []string // names in the scan directory of what was just being opened
 }
 
 // Entry is a directory of the scan directory.
@@ -84,6 +85,9 @@ func (w *Will) Append(b []byte) []byte {
 		b = appendBytes(b, "name", []byte(e.Name))
 		b = e.Main.append(b, "main")
 		b = e.Log.append(b, "log")
+	}
+	for _, name := range w.Opening {
+		b = appendBytes(append(b, "\nopening"...), "name", []byte(name))
 	}
 	return append(b, '\n')
 }
@@ -192,6 +196,8 @@ func (w *Will) line(b []byte) error {
 			Inode: f.number("pipe", math.MaxUint64),
 			Name:  string(f.bytes("name")),
 		})
+	case "opening":
+		w.Opening = append(w.Opening, string(f.bytes("name")))
 	case "main", "log":
 		u := f.unit()
 		if len(w.Entries) == 0 {

@@ -21,6 +21,7 @@ func someWill() *Will {
 	}
 	return &Will{
 		Home: 10, Socket: 12, ScanLock: 15, ScanFIFO: 16, Clients: []int{13, 14},
+		Opening: []string{"slow", "a \n\xff"},
 		Entries: []Entry{
 			{
 				ID: servicedir.Identity{Dev: 1<<64 - 1, Ino: 2}, Name: "web \n\xff", Pipe: [2]int{20, 21}, Inode: 22,
