@@ -402,7 +402,10 @@ func TestAnchorHidden(t *testing.T) {
 	waitLines(t, a.path("shown"), 1)
 	waitStatus(t, a.path("service/a"), up)
 	a.worker(a.crash(a.worker(0)))
-	a.make(tree{"service/b/run!": shows})
+	a.make(tree{"service/.b/run!": shows})
+	if err := os.Rename(a.path("service/.b"), a.path("service/b")); err != nil {
+		t.Fatal(err)
+	}
 	lines := waitLines(t, a.path("shown"), 2)
 	want := "UPKEEP_ANCHOR= 0 1 2 3" // of which 3 is of ls
 	if lines[0] != want || lines[1] != want {

@@ -216,7 +216,7 @@ while :; do sleep 0.05; done
 
 var (
 	encorePIDs    = regexp.MustCompile(`pid \d+`)
-	encoreSeconds = regexp.MustCompile(`\b[0-4] seconds`)
+	encoreSeconds = regexp.MustCompile(`\b\d\d? seconds`)
 )
 
 func TestEncore(t *testing.T) {
