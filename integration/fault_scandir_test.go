@@ -306,6 +306,17 @@ func TestFaultChurn(t *testing.T) {
 	f.wait("after", up)
 }
 
+// TestFaultLinkToNowhere: what a link leads to may come later.
+func TestFaultLinkToNowhere(t *testing.T) {
+	t.Parallel()
+	f := newFaultScene(t, tree{"service/web/run!": faultSleeper, "service/lost@": "../lost"})
+	f.says("svscan: warning: unable to stat lost: file does not exist")
+	web := f.wait("web", up)
+	f.make(tree{"lost/run!": faultSleeper})
+	f.wait("lost", up)
+	f.wait("web", unchanged(web))
+}
+
 // TestFaultLinks: service directories are mostly links. A link that points
 // elsewhere is another service; the former one stays until HUP.
 func TestFaultLinks(t *testing.T) {

@@ -524,7 +524,8 @@ func TestSupervisionScriptsMany(t *testing.T) {
 	if set := faultFields(t, fmt.Sprintf("/proc/%d/status", f.runs("s0", 0)))["SigIgn"]; strings.Trim(set, "0") != "" {
 		t.Errorf("the service ignores %s", set)
 	}
-	f.make(tree{"service/late@": "../defs/s0/../late", "defs/late/run!": faultSleeper})
+	f.make(tree{"defs/late/run!": faultSleeper})
+	f.make(tree{"service/late@": "../defs/s0/../late"})
 	f.wait("late", up)
 	for _, name := range []string{".run", ".bin", ".env", ".log"} {
 		if _, err := os.Stat(f.path("defs", name, "supervise")); err == nil {

@@ -608,6 +608,9 @@ func (s *Scanner) look(scanDir int, name string, first, partial bool, said map[s
 	if err := unix.Fstatat(scanDir, name, &st, 0); err != nil {
 		if unix.Fstatat(scanDir, name, &st, unix.AT_SYMLINK_NOFOLLOW) != unix.ENOENT {
 			complain("stat", name, err)
+			if !s.k.config.Commanded { // nothing tells when what a link leads to is there
+				s.scanAt(time.Now().Add(pollEvery))
+			}
 		} // else it was removed since the directory was read
 		return
 	}
